@@ -1,0 +1,56 @@
+"""``explain CODE``: what a reason code means and what helps."""
+
+import argparse
+import importlib
+import json
+import pkgutil
+
+import supervisor
+from supervisor.errors import Code, Refusal
+
+UNKNOWN_CODE = Code(
+    "cli.unknown-code",
+    "The code is not one of this program's.",
+    "Run 'sandbox-supervisor explain' without a code to list them all.",
+)
+
+
+def catalogue() -> dict[str, Code]:
+    """Every code of every room, by name; raises ValueError where two rooms claim one name."""
+    found: dict[str, Code] = {UNKNOWN_CODE.name: UNKNOWN_CODE}
+    for room in pkgutil.iter_modules(supervisor.__path__, "supervisor."):
+        if not room.ispkg:
+            continue
+        try:
+            module = importlib.import_module(f"{room.name}.codes")
+        except ModuleNotFoundError as missing:
+            if missing.name != f"{room.name}.codes":
+                raise
+            continue
+        for value in vars(module).values():
+            if isinstance(value, Code) and found.setdefault(value.name, value) is not value:
+                raise ValueError(f"two codes are named {value.name}")
+    return found
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("code", nargs="?", help="a reason code; without one, all are listed")
+    parser.add_argument("--json", action="store_true")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one code, or all of them."""
+    codes = catalogue()
+    if arguments.code is None:
+        wanted = [codes[name] for name in sorted(codes)]
+    elif arguments.code in codes:
+        wanted = [codes[arguments.code]]
+    else:
+        raise Refusal(UNKNOWN_CODE, f"there is no code {arguments.code!r}")
+    if arguments.json:
+        print(json.dumps([code._asdict() for code in wanted]))
+    else:
+        for code in wanted:
+            print(f"{code.name}\n  meaning: {code.meaning}\n  remedy:  {code.remedy}")
+    return 0

@@ -1,0 +1,77 @@
+"""``sandbox-supervisor COMMAND``: find the command, import only its file, turn errors into exits.
+
+Each command is a module with ``configure(parser)`` and ``run(arguments) -> exit status``.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+from typing import NoReturn, Protocol, cast
+
+from supervisor.errors import Refusal
+
+# name -> (module below supervisor.cli, one line for --help). The lines stand here so that
+# --help imports no command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "explain": ("explain", "what a reason code means and what helps"),
+}
+USAGE_ERROR = 2
+REFUSED = 1
+
+
+class Command(Protocol):
+    """What a module below ``supervisor.cli`` offers."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's arguments."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it; return the exit status. May raise Refusal."""
+
+
+def load(name: str) -> Command:
+    """Import the module of one command."""
+    return cast("Command", importlib.import_module(f"supervisor.cli.{COMMANDS[name][0]}"))
+
+
+def build_parser(argv: list[str]) -> argparse.ArgumentParser:
+    """Build the parser; only the command named in ``argv`` gets its arguments declared."""
+    parser = argparse.ArgumentParser(
+        prog="sandbox-supervisor",
+        description="Entrypoint of containers that run code nobody trusts.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in argv if word in COMMANDS), None)
+    for name, (_, summary) in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            load(name).configure(sub)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run one command and return its exit status (1 refused, 2 usage, otherwise its own)."""
+    arguments = build_parser(argv).parse_args(argv)
+    try:
+        return load(arguments.command).run(arguments)
+    except Refusal as refusal:
+        report(refusal, as_json=getattr(arguments, "json", False))
+        return REFUSED
+
+
+def report(refusal: Refusal, *, as_json: bool) -> None:
+    """Print a refusal: one JSON object on stdout for programs, three lines on stderr for people."""
+    if as_json:
+        print(json.dumps({"error": refusal.as_dict()}))
+        return
+    print(
+        f"sandbox-supervisor: refused: {refusal.code.name}\n"
+        f"  cause:  {refusal.cause}\n  remedy: {refusal.remedy}",
+        file=sys.stderr,
+    )
+
+
+def entry() -> NoReturn:
+    """The console script and the self-contained runtime both start here."""
+    sys.exit(main(sys.argv[1:]))
