@@ -72,6 +72,7 @@ def is_reserved(name: str) -> bool:
 def unusable(word: str) -> str | None:
     """Why an operator's ``--env`` word cannot be used, or None."""
     name, _, value = word.partition("=")
+    if not name or "\0" in word:
         return "a variable needs a name, and no NUL byte"
     if is_reserved(name):
         return f"{name} is the supervisor's own; names starting with it never reach the workload"
