@@ -14,6 +14,8 @@ from supervisor.errors import Refusal
 # name -> (module below supervisor.cli, one line for --help). The lines stand here so that
 # --help imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "identity": ("identity", "who the workload would be, and which input decided"),
+    "rootfs": ("rootfs", "write the sandbox account into an unpacked root file system"),
     "explain": ("explain", "what a reason code means and what helps"),
 }
 USAGE_ERROR = 2
