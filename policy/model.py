@@ -5,6 +5,8 @@ half is in policy.network. The monitor imports this module, so it imports neithe
 pydantic. Equality ignores origins: two files that say the same are equal.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +23,7 @@ class PathEntry:
     """One absolute path of ``filesystem_policy``, normalised (no ``//``, no trailing slash)."""
 
     path: str
-    origin: "Origin" = field(compare=False)
+    origin: Origin = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Process:
 
     run_as_user: str | None
     run_as_group: str | None
-    origin: "Origin" = field(compare=False)
+    origin: Origin = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +104,10 @@ class Policy:
     network_policies: tuple[NetworkPolicy, ...]
     middlewares: tuple[Middleware, ...]
     supervisor: Extensions
-    findings: tuple["Finding", ...] = field(compare=False, default=())
+    findings: tuple[Finding, ...] = field(compare=False, default=())
 
     @property
-    def not_enforced(self) -> tuple["Finding", ...]:
+    def not_enforced(self) -> tuple[Finding, ...]:
         """What the policy relies on and nothing enforces, minus what it accepts itself.
 
         ``run`` refuses a policy where this is not empty.

@@ -4,6 +4,8 @@ Separate from policy.model because creating these classes costs more than the mo
 nothing of them, should pay. Pattern types are imported for the type checker only.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -27,9 +29,9 @@ class RestRule:
     """One request of HTTP: ``method`` upper case or ``*``; each query key has alternatives."""
 
     method: str
-    path: "PathPattern"
-    query: tuple[tuple[str, tuple["QueryPattern", ...]], ...]
-    origin: "Origin" = field(compare=False)
+    path: PathPattern
+    query: tuple[tuple[str, tuple[QueryPattern, ...]], ...]
+    origin: Origin = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +39,9 @@ class WebSocketRule:
     """The upgrade (method GET) or the text messages (method WEBSOCKET_TEXT) on a path."""
 
     method: Literal["GET", "WEBSOCKET_TEXT", "*"]
-    path: "PathPattern"
-    query: tuple[tuple[str, tuple["QueryPattern", ...]], ...]
-    origin: "Origin" = field(compare=False)
+    path: PathPattern
+    query: tuple[tuple[str, tuple[QueryPattern, ...]], ...]
+    origin: Origin = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +49,9 @@ class GraphqlRule:
     """One GraphQL operation; no name or no fields means any."""
 
     operation_type: OperationType
-    operation_name: "QueryPattern | None"
-    fields: tuple["QueryPattern", ...]
-    origin: "Origin" = field(compare=False)
+    operation_name: QueryPattern | None
+    fields: tuple[QueryPattern, ...]
+    origin: Origin = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +59,16 @@ class JsonRpcRule:
     """One JSON-RPC method, compared exactly, or ``*``."""
 
     method: str
-    origin: "Origin" = field(compare=False)
+    origin: Origin = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class McpRule:
     """One MCP method (globs only below ``tools/``); ``tools`` empty means any tool."""
 
-    method: "QueryPattern"
-    tools: tuple["QueryPattern", ...]
-    origin: "Origin" = field(compare=False)
+    method: QueryPattern
+    tools: tuple[QueryPattern, ...]
+    origin: Origin = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,7 @@ class SqlRule:
     """One SQL command word. Never enforced."""
 
     command: str
-    origin: "Origin" = field(compare=False)
+    origin: Origin = field(compare=False)
 
 
 Rule = RestRule | WebSocketRule | GraphqlRule | JsonRpcRule | McpRule | SqlRule
@@ -127,20 +129,20 @@ class Endpoint:
     kept as it was written; ``rules`` already holds what it stands for.
     """
 
-    host: "HostPattern | None"
+    host: HostPattern | None
     ports: tuple[int, ...]
-    path: "PathPattern | None"
+    path: PathPattern | None
     protocol: Protocol | None
     tls: Tls
     enforcement: Enforcement
     access: Access | None
     rules: tuple[Rule, ...]
     deny_rules: tuple[Rule, ...]
-    allowed_ips: tuple["Network", ...]
+    allowed_ips: tuple[Network, ...]
     inspection: Inspection
     credentials: Credentials
     ech: Ech
-    origin: "Origin" = field(compare=False)
+    origin: Origin = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +152,9 @@ class Binary:
     Digests are 64 lower-case hexadecimal digits; any one of them is accepted.
     """
 
-    path: "PathPattern"
+    path: PathPattern
     sha256: frozenset[str]
-    origin: "Origin" = field(compare=False)
+    origin: Origin = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +165,7 @@ class NetworkPolicy:
     name: str
     endpoints: tuple[Endpoint, ...]
     binaries: tuple[Binary, ...]
-    origin: "Origin" = field(compare=False)
+    origin: Origin = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,4 +180,4 @@ class Middleware:
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     config: str
-    origin: "Origin" = field(compare=False)
+    origin: Origin = field(compare=False)
