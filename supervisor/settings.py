@@ -10,6 +10,7 @@ to log. What could weaken the sandbox (policy, mode, fence) is argv only, becaus
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -50,3 +51,13 @@ class RunSettings:
     pass_all: bool = False
     log_level: str = "info"
     log_format: str = "auto"
+
+
+def runtime_tree() -> str:
+    """The directory that holds our own files: never the workload's to change.
+
+    The self-contained runtime's, or in a developer's checkout the one above this package.
+    """
+    if MARKER in os.environ:
+        return os.path.dirname(os.path.dirname(sys.executable))
+    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -6,9 +6,9 @@ which is after the workload runs unless something has to be said before.
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-Format = Literal["auto", "json", "text"]
+FORMATS = ("auto", "json", "text")
 LEVELS = ("debug", "info", "warning", "error")
 # A longer text value is cut and marked: nothing that somebody else chose may fill the log.
 VALUE_CHARS = 1024
@@ -17,8 +17,8 @@ VALUE_CHARS = 1024
 class Log:
     """Writes events at or above a level; imports structlog at the first one."""
 
-    def __init__(self, *, format: Format = "auto", level: str = "info", stream: int = 2) -> None:  # noqa: A002
-        self._as_json = format == "json" or (format == "auto" and not os.isatty(stream))
+    def __init__(self, *, format: str = "auto", level: str = "info", stream: int = 2) -> None:  # noqa: A002
+        self.as_json = format == "json" or (format == "auto" and not os.isatty(stream))
         self._threshold = LEVELS.index(level)
         self._stream = stream
         self._logger: Any = None
@@ -26,6 +26,10 @@ class Log:
     def raise_level(self, level: str) -> None:
         """From now on only ``level`` and above: a raw terminal belongs to the workload."""
         self._threshold = max(self._threshold, LEVELS.index(level))
+
+    def say(self, text: str) -> None:
+        """Write lines for a person, outside the event stream."""
+        os.write(self._stream, text.encode("utf-8", "backslashreplace") + b"\n")
 
     def emit(self, name: str, *, level: str = "info", **fields: object) -> None:
         """Write one event: ``name`` is dotted, ``fields`` are plain JSON values."""
@@ -38,7 +42,7 @@ class Log:
     def _build(self) -> Any:  # noqa: ANN401 - what structlog returns
         import structlog
 
-        renderer = structlog.processors.JSONRenderer() if self._as_json else render_text
+        renderer = structlog.processors.JSONRenderer() if self.as_json else render_text
         return structlog.wrap_logger(
             _Writer(self._stream),
             processors=[
