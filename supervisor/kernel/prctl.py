@@ -1,7 +1,7 @@
 """prctl(2) and the capability sets, through python-prctl; ambient capabilities through libc.
 
-python-prctl has no ambient set and no SECBIT_NO_CAP_AMBIENT_RAISE: those two come from
-``linux/prctl.h`` and ``linux/securebits.h``. Everything raises SyscallError.
+python-prctl has no ambient set and refuses SECBIT_NO_CAP_AMBIENT_RAISE, so those two calls go
+to libc (``linux/prctl.h``, ``linux/securebits.h``). Everything raises SyscallError.
 """
 
 import ctypes
@@ -11,6 +11,7 @@ import prctl
 
 from supervisor.kernel.libc import SyscallError, check, libc
 
+PR_SET_SECUREBITS = 28
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 SECBIT_NO_CAP_AMBIENT_RAISE = 0x40
@@ -35,6 +36,11 @@ def _call(name: str, function: Callable[..., object], *arguments: object) -> obj
         raise SyscallError(error.errno or 0, f"prctl({name})") from error
 
 
+def _libc_prctl(name: str, option: int, argument: int) -> None:
+    zero = ctypes.c_ulong(0)
+    check(libc.prctl(option, ctypes.c_ulong(argument), zero, zero, zero), f"prctl({name})")
+
+
 def cap_last_cap() -> int:
     """The highest capability this kernel knows; never taken from a header."""
     with open(CAP_LAST_CAP_PATH, encoding="ascii") as file:
@@ -49,16 +55,12 @@ def capbset_drop_all() -> None:
 
 def lock_securebits() -> None:
     """Set and lock SECUREBITS (PR_SET_SECUREBITS); needs CAP_SETPCAP."""
-    _call("PR_SET_SECUREBITS", prctl.set_securebits, SECUREBITS)
+    _libc_prctl("PR_SET_SECUREBITS", PR_SET_SECUREBITS, SECUREBITS)
 
 
 def clear_ambient() -> None:
     """PR_CAP_AMBIENT_CLEAR_ALL; needs no privilege."""
-    zero = ctypes.c_ulong(0)
-    check(
-        libc.prctl(PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_CLEAR_ALL), zero, zero, zero),
-        "prctl(PR_CAP_AMBIENT)",
-    )
+    _libc_prctl("PR_CAP_AMBIENT", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
 
 
 def clear_capabilities() -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from supervisor.kernel import ids, prctl, procfs, tty
 from supervisor.kernel.close_range import CLOSE_RANGE_CLOEXEC, close_range
 from supervisor.kernel.landlock import restrict_self
+from supervisor.kernel.libc import SyscallError
 from supervisor.kernel.namespaces import setns
 from supervisor.kernel.seccomp import install
 from supervisor.monitor.spec import Confinement, Launch
@@ -102,16 +103,12 @@ def _read_back(what: Launch) -> None:
     surprises = differences(what.confinement, procfs.read_status())
     if surprises:
         raise Failed("; ".join(surprises))
-    for name, attempt in (
-        ("setresuid(0)", lambda: os.setresuid(0, 0, 0)),
-        ("setresgid(0)", lambda: os.setresgid(0, 0, 0)),
-        ("setgroups([0])", lambda: os.setgroups([0])),
-    ):
+    for attempt in (lambda: ids.setresuid(0), lambda: ids.setresgid(0), lambda: ids.setgroups([0])):
         try:
             attempt()
-        except OSError:
+        except SyscallError:
             continue
-        raise Failed(f"root regained: {name} succeeded")
+        raise Failed("root regained: a step back to uid, gid or group 0 succeeded")
 
 
 def _restrict_files(what: Launch) -> None:

@@ -8,14 +8,22 @@ from supervisor.events.log import Log
 from supervisor.fence.request import FencedNamespace
 from supervisor.fence.setup import create_namespace
 from supervisor.identity.write import apply_entries
-from supervisor.kernel import prctl
+from supervisor.kernel import filters, prctl
 from supervisor.monitor.launch import launch
 from supervisor.monitor.spec import Confinement, Launch
 from supervisor.monitor.terminal import Terminal
+from supervisor.startup import landlock_ruleset
 from supervisor.startup.facts import Facts
+from supervisor.startup.landlock_ruleset import FilesystemConfinement
 from supervisor.startup.plan import Plan
 from supervisor.startup.stages import Stages
-from supervisor.startup.steps import AddAccount, CloseNetwork, PrepareWorkspace, StartWorkload
+from supervisor.startup.steps import (
+    AddAccount,
+    CloseNetwork,
+    ConfineFiles,
+    PrepareWorkspace,
+    StartWorkload,
+)
 from supervisor.workspace.execute import prepare
 from supervisor.workspace.report import Report as WorkspaceReport
 
@@ -31,6 +39,7 @@ class Running:
     main: int = 0
     fence: FencedNamespace | None = None
     workspace: WorkspaceReport | None = None
+    files: FilesystemConfinement | None = None
     terminal: Terminal | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -51,6 +60,14 @@ def execute(plan: Plan, *, facts: Facts, log: Log, stages: Stages) -> Running:
             case CloseNetwork():
                 running.fence = create_namespace(None)
                 stages.mark("fence")
+            case ConfineFiles():
+                running.files = landlock_ruleset.prepare(
+                    step.rules,
+                    compatibility=step.compatibility,
+                    groups=step.groups,
+                    as_workload=step.as_workload,
+                )
+                stages.mark("files")
             case StartWorkload():
                 _start(step, running, facts)
                 stages.mark("launch")
@@ -71,7 +88,7 @@ def _start(step: StartWorkload, running: Running, facts: Facts) -> None:
         argv=step.argv,
         environment=step.environment,
         cwd=step.cwd,
-        confinement=confinement(step, running.fence, facts),
+        confinement=confinement(step, running, facts),
         monitor=os.getpid(),
         stdio=stdio,
         terminal=step.terminal,
@@ -81,8 +98,9 @@ def _start(step: StartWorkload, running: Running, facts: Facts) -> None:
         running.terminal.start()
 
 
-def confinement(step: StartWorkload, fence: FencedNamespace | None, facts: Facts) -> Confinement:
+def confinement(step: StartWorkload, running: Running, facts: Facts) -> Confinement:
     """The confinement of a launch: the plan's decisions, and the descriptors made since."""
+    fence = running.fence
     joined: list[tuple[int, int]] = []
     groups = step.groups
     if fence is not None and fence.report.form == "namespace":
@@ -100,6 +118,8 @@ def confinement(step: StartWorkload, fence: FencedNamespace | None, facts: Facts
         namespaces=tuple(joined),
         limits=step.limits,
         umask=step.umask,
+        landlock=None if running.files is None else running.files.ruleset,
+        seccomp=filters.workload(step.toggles),
     )
 
 

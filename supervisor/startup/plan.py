@@ -9,6 +9,7 @@ import resource
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from policy.builtin import BASELINE
 from policy.model import Policy
 from supervisor.errors import Refusal
 from supervisor.identity.accounts import Accounts
@@ -22,13 +23,22 @@ from supervisor.identity.inputs import (
     with_arguments,
 )
 from supervisor.kernel import capabilities
+from supervisor.kernel.filters import Toggles
 from supervisor.monitor import codes as monitor_codes
 from supervisor.monitor import environment
 from supervisor.monitor.spec import Limit
 from supervisor.settings import RunSettings
 from supervisor.startup import codes
 from supervisor.startup.facts import Facts
-from supervisor.startup.steps import AddAccount, CloseNetwork, PrepareWorkspace, StartWorkload, Step
+from supervisor.startup.filesystem_rules import BaselinePath, path_rules
+from supervisor.startup.steps import (
+    AddAccount,
+    CloseNetwork,
+    ConfineFiles,
+    PrepareWorkspace,
+    StartWorkload,
+    Step,
+)
 from supervisor.workspace.plan import GivenBy, Owner, WorkspaceRequest
 from supervisor.workspace.plan import plan as plan_workspace
 
@@ -93,12 +103,17 @@ def build(
         groups=identity.groups if facts.uid == 0 else facts.status.groups,
         limits=tuple(_limits(facts, policy)),
         umask=settings.umask,
+        toggles=Toggles(
+            nested_sandbox=policy.supervisor.syscalls.nested_sandbox,
+            debugger=policy.supervisor.syscalls.debugger,
+        ),
         terminal=settings.interactive,
     )
     steps: list[Step] = []
     if facts.uid == 0 and facts.etc_writable:
         steps.append(AddAccount(entries=plan_entries(accounts, identity)))
-    steps += [workspace, CloseNetwork(reason=f"policy {policy.file} allows no network"), start]
+    network = CloseNetwork(reason=f"policy {policy.file} allows no network")
+    steps += [workspace, network, _files(start, facts, policy), start]
     return Plan(
         identity=identity,
         policy=policy,
@@ -188,6 +203,22 @@ def _workspace(
         **named,
     )
     return PrepareWorkspace(steps=plan_workspace(request))
+
+
+def _files(start: StartWorkload, facts: Facts, policy: Policy) -> ConfineFiles:
+    rules = path_rules(
+        read_only=[entry.path for entry in policy.filesystem.read_only],
+        read_write=[entry.path for entry in policy.filesystem.read_write],
+        workdir=start.cwd if policy.filesystem.include_workdir else None,
+        baseline=[BaselinePath(path.path, path.write, path.reason) for path in BASELINE],
+        nested_sandbox=start.toggles.nested_sandbox,
+    )
+    return ConfineFiles(
+        rules=rules,
+        compatibility=policy.landlock,
+        groups=frozenset((start.gid, *start.groups)),
+        as_workload=facts.uid != 0,
+    )
 
 
 def _limits(facts: Facts, policy: Policy) -> Iterable[Limit]:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from supervisor.identity.entries import EntryPlan
+from supervisor.kernel.filters import Toggles
 from supervisor.monitor.spec import Limit
+from supervisor.startup.filesystem_rules import Compatibility, PathRule
 from supervisor.workspace.plan import Step as WorkspaceStep
 
 
@@ -44,6 +46,23 @@ class CloseNetwork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfineFiles:
+    """Open the paths the workload may reach and build the ruleset of every launch."""
+
+    rules: tuple[PathRule, ...]
+    compatibility: Compatibility
+    groups: frozenset[int]
+    as_workload: bool  # this process already is the identity
+
+    def describe(self) -> list[str]:
+        """Lines for ``plan``."""
+        return [
+            f"files: {'read-write' if rule.writable else 'read-only'} {rule.path}; {rule.reason}"
+            for rule in self.rules
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StartWorkload:
     """Fork, drop, verify, exec."""
 
@@ -55,6 +74,7 @@ class StartWorkload:
     groups: tuple[int, ...]
     limits: tuple[Limit, ...]
     umask: int
+    toggles: Toggles
     terminal: bool
 
     def describe(self) -> list[str]:
@@ -68,4 +88,4 @@ class StartWorkload:
         return [f"run {self.argv[0]} in {self.cwd} as {who}", f"after: {order}"]
 
 
-Step = AddAccount | PrepareWorkspace | CloseNetwork | StartWorkload
+Step = AddAccount | PrepareWorkspace | CloseNetwork | ConfineFiles | StartWorkload
