@@ -21,9 +21,19 @@ class Patch:
     count: int
 
 
-def blank(path: bytes, *, count: int = 1) -> Patch:
-    """Turn a path that stands as a whole string into "": open("") is ENOENT in any image."""
-    return Patch(old=b"\0" + path + b"\0", new=b"\0\0" + path[1:] + b"\0", count=count)
+def blank(file: bytes) -> Patch:
+    """Turn a file's path that stands once, as a whole string, into "": opening "" is ENOENT."""
+    return Patch(old=b"\0" + file + b"\0", new=b"\0\0" + file[1:] + b"\0", count=1)
+
+
+def nowhere(directory: bytes, *, count: int = 1) -> Patch:
+    """Turn a directory's path into one below /proc, where nobody can create anything.
+
+    Not into "": libc joins names to it, and "" + "/C.UTF-8" would be a path of the image again.
+    It also copies some of these with their compiled-in length, so the rest would stay in use.
+    """
+    new = b"/proc/no/".ljust(len(directory), b"x")
+    return Patch(old=b"\0" + directory + b"\0", new=b"\0" + new + b"\0", count=count)
 
 
 def unchanged(text: bytes) -> Patch:
@@ -31,11 +41,11 @@ def unchanged(text: bytes) -> Patch:
     return Patch(old=b"\0" + text + b"\0", new=b"\0" + text + b"\0", count=1)
 
 
-# Searched for any dlopen by soname after --library-path. The loader asserts that each begins and
-# ends with '/', so they become paths in /proc and /sys, where nobody can create a file.
+# Searched for any dlopen by soname after --library-path. The loader asserts that each begins with
+# '/', and holds their lengths; /sys serves where five characters are all there is.
 SYSTEM_DIRECTORIES = Patch(
     old=b"/lib/x86_64-linux-gnu/\0/usr/lib/x86_64-linux-gnu/\0/lib/\0/usr/lib/\0",
-    new=b"/proc/none/xxxxxxxxxx/\0/proc/none/xxxxxxxxxxxxxx/\0/sys/\0/proc/no/\0",
+    new=b"/proc/no/xxxxxxxxxxxx/\0/proc/no/xxxxxxxxxxxxxxxx/\0/sys/\0/proc/no/\0",
     count=2,
 )
 LOADER = (
@@ -49,15 +59,16 @@ LIBC = (
     # "files dns" for hosts): no module is looked for
     blank(b"/etc/nsswitch.conf"),
     unchanged(b"files dns"),
-    blank(b"/usr/lib/x86_64-linux-gnu/gconv"),
+    nowhere(b"/usr/lib/x86_64-linux-gnu/gconv"),
     blank(b"/usr/lib/x86_64-linux-gnu/gconv/gconv-modules.cache"),
-    blank(b"/usr/lib/locale"),
+    nowhere(b"/usr/lib/locale"),
     blank(b"/usr/lib/locale/locale-archive"),
+    nowhere(b"/usr/share/locale", count=2),
     blank(b"/etc/localtime"),
-    blank(b"/usr/share/zoneinfo"),
+    nowhere(b"/usr/share/zoneinfo"),
     # a socket on which a daemon of the image would answer for accounts and hosts; the compiler
     # holds this string as a 16-byte constant whose rest ("cket") stands in the code
-    Patch(old=b"/var/run/nscd/so", new=b"/proc/none/nscd/", count=1),
+    Patch(old=b"/var/run/nscd/so", new=b"/proc/no/nscd/so", count=1),
 )
 
 
