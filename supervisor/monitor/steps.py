@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from supervisor.kernel import ids, prctl, procfs, tty
@@ -103,12 +104,13 @@ def _read_back(what: Launch) -> None:
     surprises = differences(what.confinement, procfs.read_status())
     if surprises:
         raise Failed("; ".join(surprises))
-    for attempt in (lambda: ids.setresuid(0), lambda: ids.setresgid(0), lambda: ids.setgroups([0])):
+    ways = (partial(ids.setresuid, 0), partial(ids.setresgid, 0), partial(ids.setgroups, [0]))
+    for way_back in ways:
         try:
-            attempt()
+            way_back()
         except SyscallError:
             continue
-        raise Failed("root regained: a step back to uid, gid or group 0 succeeded")
+        raise Failed(f"root regained: {way_back} succeeded")
 
 
 def _restrict_files(what: Launch) -> None:

@@ -24,7 +24,7 @@ from supervisor.startup.steps import (
     PrepareWorkspace,
     StartWorkload,
 )
-from supervisor.workspace.execute import prepare
+from supervisor.workspace.execute import execute as prepare_workspace
 from supervisor.workspace.report import Report as WorkspaceReport
 
 CLONE_NEWUSER = 0x10000000
@@ -55,7 +55,7 @@ def execute(plan: Plan, *, facts: Facts, log: Log, stages: Stages) -> Running:
                 running.notes += apply_entries("/", step.entries).notes
                 stages.mark("accounts")
             case PrepareWorkspace():
-                running.workspace = prepare(step.steps)
+                running.workspace = prepare_workspace(step.steps)
                 stages.mark("workspace")
             case CloseNetwork():
                 running.fence = create_namespace(None)

@@ -67,7 +67,7 @@ def _child(question: Callable[[], bytes], write_end: int) -> None:
 
 def _collect(read_end: int) -> bytes:
     end = time.monotonic() + DEADLINE_S
-    blocks = []
+    blocks: list[bytes] = []
     size = 0
     while (left := end - time.monotonic()) > 0:
         if not select.select([read_end], [], [], left)[0]:
