@@ -153,6 +153,9 @@ def test_an_endless_file_is_read_up_to_its_bound(root: Path) -> None:
         file.truncate(1 << 40)
     assert passwd_refusal(read_accounts(str(root))).code is codes.FILE_TOO_LARGE
     with open(root / "etc/passwd", "wb") as file:
+        file.write(b"#\n" * (MAX_FILE_BYTES // 2) + b"\n")
+    assert passwd_refusal(read_accounts(str(root))).code is codes.FILE_TOO_LARGE
+    with open(root / "etc/passwd", "wb") as file:
         file.write(b"#\n" * (MAX_FILE_BYTES // 2))
     assert read_accounts(str(root)).passwd.usable() == ()
 

@@ -166,6 +166,17 @@ def test_a_collision_is_reported_before_anything_is_written(
     assert content(root) == PRESENT
 
 
+def test_a_group_of_the_same_name_with_another_number_is_a_collision(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "etc/group").write_bytes(b"sandbox:x:997:\n")
+    assert add(root, "--json") == 1
+    output = capsys.readouterr().out
+    assert error_code(output) == "identity.collision"
+    assert "997" in output
+    assert (root / "etc/passwd").read_bytes() == PRESENT["passwd"]
+
+
 @pytest.mark.parametrize(
     ("uid", "gid", "name", "code"),
     [
