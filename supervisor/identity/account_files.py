@@ -78,7 +78,10 @@ def opened_file(etc_fd: int, name: str) -> Iterator[int]:
 
 
 def content_of(descriptor: int, name: str) -> bytes:
-    """The whole file; raises Refusal ``identity.file-too-large`` or ``identity.file-unreadable``."""
+    """The whole file; of one above its limit a byte too much, which the parser then refuses.
+
+    Raises Refusal ``identity.file-unreadable``.
+    """
     blocks = []
     left = MAX_FILE_BYTES + 1
     try:
@@ -87,8 +90,6 @@ def content_of(descriptor: int, name: str) -> bytes:
             left -= len(block)
     except OSError as failure:
         raise Refusal(codes.FILE_UNREADABLE, f"/etc/{name}: {failure.strerror}") from failure
-    if not left:
-        raise Refusal(codes.FILE_TOO_LARGE, f"/etc/{name} has more than {MAX_FILE_BYTES} bytes")
     return b"".join(blocks)
 
 

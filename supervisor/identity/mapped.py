@@ -10,10 +10,10 @@ from supervisor.identity.decide import Identity
 MAX_MAP_BYTES = 340 * 36
 
 
-def parse_id_map(text: str) -> tuple[range, ...]:
-    """The ids that exist inside, from the text of ``uid_map`` or ``gid_map``; ValueError if torn."""
+def parse_id_map(content: bytes) -> tuple[range, ...]:
+    """The ids that exist inside, from ``uid_map`` or ``gid_map``; raises ValueError if torn."""
     ranges = []
-    for line in text.splitlines():
+    for line in content.splitlines():
         inside, _, length = (int(column) for column in line.split())
         ranges.append(range(inside, inside + length))
     return tuple(ranges)
@@ -21,7 +21,8 @@ def parse_id_map(text: str) -> tuple[range, ...]:
 
 def own_id_map(kind: str) -> tuple[range, ...]:
     """The map of this process' user namespace; ``kind`` is ``uid`` or ``gid``."""
-    with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
+    # Bytes: a text file would import a codec, which an unprivileged process may be unable to read.
+    with open(f"/proc/self/{kind}_map", "rb") as file:
         return parse_id_map(file.read(MAX_MAP_BYTES))
 
 

@@ -24,6 +24,7 @@ from supervisor.kernel.openat2 import openat2
 # A read-only mount, a directory or mount that belongs to somebody else, and a file that is itself a
 # mount (podman mounts a passwd of its own with --userns=keep-id): not ours to change.
 UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.EBUSY})
+ETC_MODE = 0o755
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +74,17 @@ def _replace(root_fd: int, addition: Addition) -> None:
 
 def _make_etc(root_fd: int) -> None:
     try:
-        os.mkdir("etc", 0o755, dir_fd=root_fd)
+        os.mkdir("etc", 0o700, dir_fd=root_fd)
     except FileExistsError:
         return
-    os.fsync(root_fd)
+    with opened_etc(root_fd) as etc_fd:
+        os.fchmod(etc_fd, ETC_MODE)  # the umask has no say
+    # An O_PATH descriptor, as root_fd is, cannot be synced.
+    readable_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root_fd)
+    try:
+        os.fsync(readable_fd)
+    finally:
+        os.close(readable_fd)
 
 
 def _write_beside(etc_fd: int, addition: Addition, old_fd: int | None) -> None:
@@ -91,15 +99,22 @@ def _write_beside(etc_fd: int, addition: Addition, old_fd: int | None) -> None:
         finally:
             os.close(descriptor)
         if old_fd is None:
-            # link(2), unlike rename(2), refuses to replace a file that has appeared meanwhile.
-            os.link(temporary, addition.name, src_dir_fd=etc_fd, dst_dir_fd=etc_fd)
-            os.unlink(temporary, dir_fd=etc_fd)
+            _name_new(etc_fd, temporary, addition.name)
         else:
             os.rename(temporary, addition.name, src_dir_fd=etc_fd, dst_dir_fd=etc_fd)
     except BaseException:
         _unlink(etc_fd, temporary)
         raise
     os.fsync(etc_fd)
+
+
+def _name_new(etc_fd: int, temporary: str, name: str) -> None:
+    """Give a file its name by link(2): unlike rename(2) it replaces nothing that has appeared."""
+    try:
+        os.link(temporary, name, src_dir_fd=etc_fd, dst_dir_fd=etc_fd)
+    except FileExistsError as failure:
+        raise Refusal(codes.FILE_CHANGED, f"/etc/{name} has appeared meanwhile") from failure
+    os.unlink(temporary, dir_fd=etc_fd)
 
 
 def _fill(descriptor: int, addition: Addition, old_fd: int | None) -> None:
