@@ -14,6 +14,7 @@ POOL_V6 = IPv6Network("fd73:6162:6f78:1::/64")
 # RFC 6724 and programs prefer what works.
 SOURCE_V4 = IPv4Interface("192.0.2.1/32")
 SOURCE_V6 = IPv6Interface("fd73:6162:6f78::1/128")
+SOURCES = (SOURCE_V4, SOURCE_V6)
 
 LOOPBACK_V4 = IPv4Network("127.0.0.0/8")
 LOOPBACK_V6 = IPv6Network("::1/128")

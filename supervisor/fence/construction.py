@@ -123,10 +123,11 @@ def _leave(end: socket.socket, deadline: float, served: Served | None) -> bool |
         if channel.receive(end, deadline) != ([MAPPED], []):
             raise Refusal(codes.IDS_NOT_MAPPED, "the monitor is gone")
         return True
-    return _count_as_fenced(served, refused)
+    _require_only_loopback(served, refused)
+    return None
 
 
-def _count_as_fenced(served: Served | None, refused: list[str]) -> None:
+def _require_only_loopback(served: Served | None, refused: list[str]) -> None:
     with step("list of interfaces"), rtnetlink.open_socket() as route:
         others = [name for name in rtnetlink.active_interfaces(route) if name != "lo"]
     if others:
@@ -143,7 +144,7 @@ def _wire_to_ourselves() -> bool:
     with rtnetlink.open_socket() as route:
         rtnetlink.loopback_up(route)
         ipv6 = _has_ipv6()
-        for source in (addresses.SOURCE_V4, *([addresses.SOURCE_V6] if ipv6 else [])):
+        for source in addresses.SOURCES if ipv6 else addresses.SOURCES[:1]:
             rtnetlink.add_address(route, source)
             rtnetlink.add_local_route(route, source.network.supernet(new_prefix=0), source.ip)
     return ipv6

@@ -121,13 +121,13 @@ def _map_ids(pid: int) -> None:
 
 def identity_maps(kind: str) -> tuple[IdRange, ...]:
     """Every id of our own namespace, under the same number."""
-    return tuple(IdRange(line.inside, line.inside, line.count) for line in read_id_map(kind))
+    return tuple(IdRange(line.inside, line.inside, line.size) for line in read_id_map(kind))
 
 
 def without_zero(ranges: tuple[IdRange, ...]) -> tuple[IdRange, ...]:
     """The same ranges without id 0."""
-    trimmed = [IdRange(1, 1, line.count - 1) if line.inside == 0 else line for line in ranges]
-    return tuple(line for line in trimmed if line.count)
+    trimmed = [IdRange(1, 1, line.size - 1) if line.inside == 0 else line for line in ranges]
+    return tuple(line for line in trimmed if line.size)
 
 
 def report_done(

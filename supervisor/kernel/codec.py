@@ -38,6 +38,10 @@ def _import_bare(*names: str) -> tuple[ModuleType, ...]:
         del sys.modules[PACKAGE], sys.modules[SOCKETS]
 
 
+nftsocket: Message
+rtmsg: Message
+ifaddrmsg: Message
+netlink: Message
 nftsocket, rtmsg, ifaddrmsg, netlink = _import_bare(
     "pyroute2.netlink.nfnetlink.nftsocket",
     "pyroute2.netlink.rtnl.rtmsg",

@@ -25,7 +25,7 @@ class IdRange(NamedTuple):
 
     inside: int
     outside: int
-    count: int
+    size: int
 
 
 def unshare(flags: int) -> None:
@@ -62,7 +62,7 @@ def write_id_map(kind: str, pid: int, ranges: tuple[IdRange, ...]) -> None:
 
     The kernel takes the whole map in one write(2) or not at all.
     """
-    text = "".join(f"{line.inside} {line.outside} {line.count}\n" for line in ranges)
+    text = "".join(f"{line.inside} {line.outside} {line.size}\n" for line in ranges)
     _write(f"/proc/{pid}/{kind}_map", text)
 
 
