@@ -143,7 +143,7 @@ HOST_GATEWAY_NAMES = frozenset(
 
 
 def _narrowest_first(rows: tuple[tuple[str, Class, str, str], ...]) -> tuple[Block, ...]:
-    blocks = (Block(ipaddress.ip_network(text), *rest) for text, *rest in rows)
+    blocks = (Block(ipaddress.ip_network(row[0]), *row[1:]) for row in rows)
     return tuple(sorted(blocks, key=lambda block: -block.network.prefixlen))
 
 
