@@ -23,7 +23,7 @@ def canonical_name(text: str) -> str | None:
     A single trailing dot is dropped. Anything that a resolver could read as an IPv4 address in
     disguise (``127.1``, ``0x7f.1``, ``2130706433``) is no name.
     """
-    name = text[:-1] if text.endswith(".") else text
+    name = text.removesuffix(".")
     if len(name) > MAX_NAME or not name.isascii():
         return None
     name = name.lower()

@@ -62,7 +62,7 @@ class NoHello:
     problem: HelloProblem
 
 
-class _Refused(Exception):
+class _HelloError(Exception):
     """Ends parsing from any depth; never leaves this module."""
 
     def __init__(self, problem: HelloProblem) -> None:
@@ -87,7 +87,7 @@ class HelloReader:
             self._raw += data
             try:
                 self._answer = self._step()
-            except _Refused as refused:
+            except _HelloError as refused:
                 self._answer = NoHello(problem=refused.problem)
         return self._answer
 
@@ -98,14 +98,14 @@ class HelloReader:
                 return None
             self._records += 1
             if self._records > MAX_RECORDS:
-                raise _Refused(HelloProblem.TOO_MANY_RECORDS)
+                raise _HelloError(HelloProblem.TOO_MANY_RECORDS)
             self._body += record
             length = _message_length(self._body)
             if length is None or len(self._body) < length:
                 continue
             if len(self._body) > length:
                 # RFC 8446 section 5.1: nothing of the client's may share the hello's record.
-                raise _Refused(HelloProblem.MALFORMED)
+                raise _HelloError(HelloProblem.MALFORMED)
             return _parse_hello(bytes(self._body[MESSAGE_HEADER:]))
 
     def _take_record(self) -> bytes | None:
@@ -116,9 +116,9 @@ class HelloReader:
             return None
         length = int.from_bytes(raw[3:5], "big")
         if not 0 < length <= MAX_RECORD:
-            raise _Refused(HelloProblem.MALFORMED)
+            raise _HelloError(HelloProblem.MALFORMED)
         if len(self._body) + length > MAX_HELLO:
-            raise _Refused(HelloProblem.TOO_LARGE)
+            raise _HelloError(HelloProblem.TOO_LARGE)
         end = RECORD_HEADER + length
         if len(raw) < end:
             return None
@@ -135,23 +135,23 @@ def _check_start(raw: bytearray, *, first: bool) -> None:
     if first and raw[0] & 0x80:
         # SSLv2: two length bytes with the top bit set, then the message type ClientHello.
         if len(raw) >= 3:
-            raise _Refused(HelloProblem.SSLV2 if raw[2] == _CLIENT_HELLO else wrong)
+            raise _HelloError(HelloProblem.SSLV2 if raw[2] == _CLIENT_HELLO else wrong)
         return
     if raw[0] != _HANDSHAKE_RECORD or (len(raw) >= 2 and raw[1] != 3):
-        raise _Refused(wrong)
+        raise _HelloError(wrong)
     if len(raw) >= 3 and raw[2] > 4:
-        raise _Refused(wrong)
+        raise _HelloError(wrong)
 
 
 def _message_length(body: bytearray) -> int | None:
     """Length of the handshake message with its header, once the header is there."""
     if body[0] != _CLIENT_HELLO:
-        raise _Refused(HelloProblem.NOT_TLS)
+        raise _HelloError(HelloProblem.NOT_TLS)
     if len(body) < MESSAGE_HEADER:
         return None
     length = MESSAGE_HEADER + int.from_bytes(body[1:4], "big")
     if length > MAX_HELLO:
-        raise _Refused(HelloProblem.TOO_LARGE)
+        raise _HelloError(HelloProblem.TOO_LARGE)
     return length
 
 
@@ -167,7 +167,7 @@ class _Cursor:
     def take(self, count: int) -> bytes:
         end = self._at + count
         if end > len(self._data):
-            raise _Refused(HelloProblem.MALFORMED)
+            raise _HelloError(HelloProblem.MALFORMED)
         piece = self._data[self._at : end]
         self._at = end
         return piece
@@ -178,7 +178,7 @@ class _Cursor:
     def vector(self, width: int, *, least: int, most: int) -> bytes:
         length = self.number(width)
         if not least <= length <= most:
-            raise _Refused(HelloProblem.MALFORMED)
+            raise _HelloError(HelloProblem.MALFORMED)
         return self.take(length)
 
     def at_end(self) -> bool:
@@ -190,13 +190,13 @@ def _parse_hello(body: bytes) -> Hello:
     cursor.take(2 + 32)  # legacy version, random
     cursor.vector(1, least=0, most=32)  # session id
     if len(cursor.vector(2, least=2, most=0xFFFE)) % 2:
-        raise _Refused(HelloProblem.MALFORMED)
+        raise _HelloError(HelloProblem.MALFORMED)
     cursor.vector(1, least=1, most=255)  # compression methods
     if cursor.at_end():
         return Hello(server_name=None, alpn=(), ech=False)  # TLS 1.0 without extensions
     extensions = _extensions(cursor.vector(2, least=0, most=0xFFFF))
     if not cursor.at_end():
-        raise _Refused(HelloProblem.MALFORMED)
+        raise _HelloError(HelloProblem.MALFORMED)
     name = extensions.get(_EXTENSION_SERVER_NAME)
     offers = extensions.get(_EXTENSION_ALPN)
     return Hello(
@@ -214,7 +214,7 @@ def _extensions(block: bytes) -> dict[int, bytes]:
         number = cursor.number(2)
         content = cursor.vector(2, least=0, most=0xFFFF)
         if number in found:
-            raise _Refused(HelloProblem.DUPLICATE_EXTENSION)
+            raise _HelloError(HelloProblem.DUPLICATE_EXTENSION)
         found[number] = content
     return found
 
@@ -224,15 +224,15 @@ def _server_name(content: bytes) -> str:
     outer = _Cursor(content)
     cursor = _Cursor(outer.vector(2, least=1, most=0xFFFF))
     if not outer.at_end() or cursor.number(1) != _NAME_TYPE_HOST:
-        raise _Refused(HelloProblem.MALFORMED)
+        raise _HelloError(HelloProblem.MALFORMED)
     raw = cursor.vector(2, least=1, most=0xFFFF)
     if not cursor.at_end():
-        raise _Refused(HelloProblem.TWO_NAMES)
+        raise _HelloError(HelloProblem.TWO_NAMES)
     text = raw.decode("latin-1")
     name = canonical_name(text)
     # A literal address and a trailing dot are forbidden here, and servers differ about them.
     if name is None or text.endswith("."):
-        raise _Refused(HelloProblem.BAD_NAME)
+        raise _HelloError(HelloProblem.BAD_NAME)
     return name
 
 
@@ -240,7 +240,7 @@ def _alpn(content: bytes) -> tuple[bytes, ...]:
     outer = _Cursor(content)
     cursor = _Cursor(outer.vector(2, least=2, most=0xFFFF))
     if not outer.at_end():
-        raise _Refused(HelloProblem.MALFORMED)
+        raise _HelloError(HelloProblem.MALFORMED)
     offers = []
     while not cursor.at_end():
         offers.append(cursor.vector(1, least=1, most=255))
