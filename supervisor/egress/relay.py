@@ -69,8 +69,19 @@ class _Flow:
     """One direction: bytes from ``source`` to ``sink``, and what is held in between."""
 
     __slots__ = (
-        "done", "eof", "moved", "pending", "pipe", "piped", "readable", "sink", "source",
-        "source_reset", "sink_reset", "tunnel", "writable",
+        "done",
+        "eof",
+        "moved",
+        "pending",
+        "pipe",
+        "piped",
+        "readable",
+        "sink",
+        "sink_reset",
+        "source",
+        "source_reset",
+        "tunnel",
+        "writable",
     )  # fmt: skip
 
     def __init__(
