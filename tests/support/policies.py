@@ -1,99 +1,30 @@
-"""Policies as values, made without the loader, for tests of the decision alone."""
+"""Loads policy text in tests and reads what the loader says about it."""
 
-import ipaddress
-from typing import Any
+import textwrap
 
-from policy.findings import Origin
-from policy.host import HostPattern
-from policy.model import Extensions, Filesystem, Policy, Process
-from policy.network import (
-    Binary,
-    Credentials,
-    Endpoint,
-    Inspection,
-    NetworkPolicy,
-    RestRule,
-)
-from policy.path import PathPattern
-from policy.query import QueryPattern
-
-CURL = "/usr/bin/curl"
-
-_PRESETS = {
-    "read-only": ("GET", "HEAD", "OPTIONS"),
-    "read-write": ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH"),
-    "full": ("*",),
-}
+from policy.findings import PolicyError
+from policy.load import load
 
 
-def origin(line: int = 1) -> Origin:
-    return Origin(file="policy.yaml", line=line, column=1)
+def loaded(text, *, file="policy.yaml"):
+    """The policy of ``text``, which must load."""
+    return load(textwrap.dedent(text).encode(), file=file)
 
 
-def rest(method: str, path: str = "**", line: int = 1, **query: str | tuple[str, ...]) -> RestRule:
-    return RestRule(
-        method=method,
-        path=PathPattern.parse(path),
-        query=tuple(
-            (
-                key,
-                tuple(
-                    QueryPattern.parse(v) for v in ((value,) if isinstance(value, str) else value)
-                ),
-            )
-            for key, value in query.items()
-        ),
-        origin=origin(line),
-    )
+def findings_of(text, *, file="policy.yaml"):
+    """All findings about ``text``, refused or not."""
+    data = text if isinstance(text, bytes) else textwrap.dedent(text).encode()
+    try:
+        return load(data, file=file).findings
+    except PolicyError as refused:
+        return refused.findings
 
 
-def endpoint(host: str | None, *ports: int, line: int = 1, **fields: Any) -> Endpoint:
-    access = fields.pop("access", None)
-    rules = fields.pop("rules", ())
-    if access:
-        rules = tuple(rest(method, line=line) for method in _PRESETS[access])
-    path = fields.pop("path", None)
-    values: dict[str, Any] = {
-        "host": None if host is None else HostPattern.parse(host),
-        "ports": ports or (443,),
-        "path": None if path is None else PathPattern.parse(path),
-        "protocol": "rest" if rules or "deny_rules" in fields else None,
-        "tls": "auto",
-        "enforcement": "enforce",
-        "access": access,
-        "rules": tuple(rules),
-        "deny_rules": (),
-        "allowed_ips": tuple(ipaddress.ip_network(t) for t in fields.pop("allowed_ips", ())),
-        "inspection": Inspection(allow_encoded_slash=fields.pop("allow_encoded_slash", False)),
-        "credentials": Credentials(),
-        "ech": "tolerate",
-        "origin": origin(line),
-    }
-    return Endpoint(**(values | fields))
+def errors_of(text):
+    """Code and line of each error about ``text``, in order of the file."""
+    return [(found.code, found.line) for found in findings_of(text) if found.severity == "error"]
 
 
-def binary(path: str, *sha256: str) -> Binary:
-    return Binary(path=PathPattern.parse_file(path), sha256=frozenset(sha256), origin=origin())
-
-
-def entry(key: str, *endpoints: Endpoint, binaries: tuple[Any, ...] = (CURL,)) -> NetworkPolicy:
-    return NetworkPolicy(
-        key=key,
-        name=key,
-        endpoints=endpoints,
-        binaries=tuple(binary(b) if isinstance(b, str) else b for b in binaries),
-        origin=origin(),
-    )
-
-
-def policy(*entries: NetworkPolicy, accept: tuple[str, ...] = ()) -> Policy:
-    return Policy(
-        file="policy.yaml",
-        version=1,
-        filesystem=Filesystem(include_workdir=True, read_only=(), read_write=()),
-        landlock="best_effort",
-        process=Process(run_as_user=None, run_as_group=None, origin=origin()),
-        network_policies=entries,
-        middlewares=(),
-        supervisor=Extensions(accept=frozenset(accept)),
-    )
+def codes_of(text):
+    """The codes of all errors about ``text``."""
+    return {code for code, _ in errors_of(text)}
