@@ -209,7 +209,7 @@ def beside(path: Path, what: str) -> Path:
 
 
 def forget_old(cache: Path, current: Path) -> None:
-    """Remove all but the newest bases, and packages of other locks."""
+    """Remove all but the newest bases."""
     bases = sorted(cache.glob("base-*.size"), key=lambda path: path.stat().st_mtime)
     for size in bases[:-KEPT_BASES]:
         if size.with_suffix("") != current:

@@ -13,6 +13,8 @@ import pytest
 from support.podman import Mount, image_environment, image_root, run
 from support.rooted import RUNTIME, traced
 
+from images.runtime.build import DEBS_LOCK, key_of
+
 SELFTEST = Path(__file__).with_name("selftest.py")
 LAUNCHER = f"{RUNTIME}/sandbox-supervisor"
 PYTHON = f"{RUNTIME}/bin/python3"
@@ -153,7 +155,7 @@ def test_every_package_and_the_name_service_read_only_named_data(runtime_dir, im
 @pytest.fixture(scope="module")
 def stock_runtime(runtime_dir, tmp_path_factory):
     """The same tree with Debian's loader and libc as they are."""
-    (packages,) = (runtime_dir.parent / "cache").glob("root-*")
+    packages = runtime_dir.parent / f"cache/root-{key_of(DEBS_LOCK)}"
     tree = tmp_path_factory.mktemp("stock") / "tree"
     shutil.copytree(runtime_dir, tree)
     libraries = packages / "lib/x86_64-linux-gnu"
