@@ -47,7 +47,7 @@ ENCODINGS = frozenset(
 )
 # Below site. cryptography needs only cffi's C half (_cffi_backend*.so); pycparser serves cffi.
 SITE_PACKAGES = (
-    *("bin", "cffi", "pycparser", "pydantic/mypy.py", "pydantic/v1"),
+    *("bin", "cffi", "pycparser"),
     *("psutil/_psaix.py", "psutil/_psbsd.py", "psutil/_psosx.py", "psutil/_pssunos.py"),
     *("psutil/_pswindows.py", "pyroute2/dhcp", "pyroute2/decoder", "pyroute2/fixtures"),
 )
