@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-import shutil
+import re
 import stat
 import subprocess
 import sys
-from pathlib import Path
+import tomllib
 
 import pytest
 
@@ -126,12 +126,15 @@ def test_the_digest_depends_on_content_path_and_mode_only(tmp_path):
     assert manifest.digest(tmp_path / "one") != manifest.digest(tmp_path / "two")
 
 
-def test_the_lock_names_no_host_and_every_package_has_a_digest():
-    for name in ("requirements.lock", "requirements-dev.lock"):
-        text = (PROJECT / name).read_text()
-        assert "://" not in text
-        packages = [line for line in text.splitlines() if "==" in line]
-        assert packages
-        assert all(line.endswith("\\") for line in packages)
-    assert shutil.which("patchelf")
-    assert Path(DEBS_LOCK).read_text().count("\n") > 10
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_names_no_host_and_holds_every_dependency_with_digests(name):
+    text = (PROJECT / name).read_text()
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    wanted = declared["dependencies"] + declared["optional-dependencies"]["sessions"]
+
+    assert "://" not in text
+    locked = [line for line in text.splitlines() if "==" in line]
+    assert all(line.endswith("\\") for line in locked)
+    names = {line.split("==")[0] for line in locked}
+    for requirement in wanted:
+        assert re.split(r"[<>=~!]", requirement)[0].replace(".", "-") in names, requirement
