@@ -104,16 +104,7 @@ class Entries:
     def _settle_by_inode(self, entry: os.DirEntry[str]) -> None:
         """Hold what the name stands for now, then judge and change that."""
         try:
-            inode = os.open(entry.name, HOLD, dir_fd=self.fd)
-            try:
-                if not self._is_listed_here(entry, os.fstat(inode)):
-                    os.close(inode)
-                    inode = openat2(
-                        self.fd, entry.name, HOLD, resolve=RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
-                    )
-                self._settle_held(inode, entry.name)
-            finally:
-                os.close(inode)
+            inode = self._hold(entry)
         except OSError as error:
             match error.errno:
                 case errno.ENOENT:
@@ -122,6 +113,19 @@ class Entries:
                     self._skip(Skip.OTHER_MOUNT, entry.name)
                 case _:
                     raise
+            return
+        try:
+            self._settle_held(inode, entry.name)
+        finally:
+            os.close(inode)
+
+    def _hold(self, entry: os.DirEntry[str]) -> int:
+        """Take hold of an entry of this mount; EXDEV if another mount covers it."""
+        inode = os.open(entry.name, HOLD, dir_fd=self.fd)
+        if self._is_listed_here(entry, os.fstat(inode)):
+            return inode
+        os.close(inode)
+        return openat2(self.fd, entry.name, HOLD, resolve=RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS)
 
     def _settle_held(self, inode: int, name: str) -> None:
         status = os.fstat(inode)

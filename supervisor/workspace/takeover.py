@@ -38,7 +38,8 @@ def take_over(step: TakeOver, tally: Tally, watch: Watch) -> None:
             os.close(root)
             return
         crew = _Crew(step, tally, watch)
-        with Walk(root, step.path, crew.visit, tally) as walk:
+        with Walk(crew.visit, tally) as walk:
+            walk.enter(root, step.path)
             if walk.advance(until=crew.wants_helper):
                 crew.finish_together(walk) if _processors() > 1 else walk.finish()
     except OSError as error:
