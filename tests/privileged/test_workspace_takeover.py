@@ -201,6 +201,60 @@ def test_other_mounts_are_not_entered_even_of_the_same_file_system(directory_of)
     in_work(body)
 
 
+def test_a_mounted_file_is_not_taken_for_the_one_below_it_because_their_numbers_agree():
+    """Every tmpfs counts its inodes from the start, so equal numbers on two of them are usual."""
+
+    def body(work):
+        (work / "file").touch()
+        other = work.parent / "other"
+        other.mkdir()
+        mount("tmpfs", other, "tmpfs")
+        wanted = (work / "file").stat().st_ino
+        for number in range(100):
+            twin = other / f"twin{number}"
+            twin.touch()
+            if twin.stat().st_ino == wanted:
+                break
+        assert twin.stat().st_ino == wanted
+        bind(twin, work / "file")
+        assert take().skipped == {
+            Skip.OTHER_MOUNT: Named(count=1, paths=("/srv/work/file",)),
+        }
+        assert owner(twin) == ROOT
+
+    in_work(body)
+
+
+@pytest.mark.parametrize("lower_is_another_file_system", [False, True])
+def test_on_an_overlay_all_change_hands_and_mounts_are_still_seen(lower_is_another_file_system):
+    """A container's root file system: over two file systems, files show foreign device numbers."""
+
+    def body(work):
+        base = work.parent
+        for name in ("lower", "layers", "other"):
+            (base / name).mkdir()
+        if lower_is_another_file_system:
+            mount("tmpfs", base / "lower", "tmpfs", 0, "mode=0755")
+        for name in ("upper", "temporary"):
+            (base / "layers" / name).mkdir()
+        entries = fill(base / "lower", directories=6, files=20, depth=2)
+        (base / "other/victim").touch()
+        layers = f"upperdir={base}/layers/upper,workdir={base}/layers/temporary"
+        mount("overlay", work, "overlay", 0, f"lowerdir={base}/lower,{layers}")
+        bind(base / "other", work / "dir0/dir0")
+        bind(base / "other/victim", work / "dir1/file0")
+        report = take()
+        assert report.skipped == {
+            Skip.OTHER_MOUNT: Named(count=2, paths=report.skipped[Skip.OTHER_MOUNT].paths)
+        }
+        assert report.changed == entries - 21 - 1
+        assert owners(base / "other") == owners(base / "lower") == {ROOT}
+        assert owners(work / "dir2") == owners(work / "dir0/dir1") == {MINE}
+        assert take().changed == 0
+
+    in_work(body)
+
+
 def test_a_read_only_workspace_is_named_if_it_is_the_identitys_and_refused_if_not():
     def body(work):
         fill(work)

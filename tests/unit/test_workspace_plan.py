@@ -49,9 +49,7 @@ def test_without_the_capability_no_step_may_chown():
 
 def test_a_driver_given_identity_takes_sandbox_over_even_if_the_workdir_is_elsewhere():
     steps = plan(
-        request(
-            workdir="/work", workdir_given_by=GivenBy.ARGUMENT, identity_given_by_driver=True
-        )
+        request(workdir="/work", workdir_given_by=GivenBy.ARGUMENT, identity_given_by_driver=True)
     )
     assert [(type(step), step.path) for step in steps] == [
         (EnsureDirectory, "/work"),
@@ -116,7 +114,20 @@ def test_a_policy_cannot_make_a_whole_system_directory_writable(path):
 
 @pytest.mark.parametrize(
     "path",
-    ["", "data", "./data", "/a/../b", "/a/..", "/a/./b", "//a", "/a//b", "/a\0b", "//", "/..", "/a\ud800"],
+    [
+        "",
+        "data",
+        "./data",
+        "/a/../b",
+        "/a/..",
+        "/a/./b",
+        "//a",
+        "/a//b",
+        "/a\0b",
+        "//",
+        "/..",
+        "/a\ud800",
+    ],
 )
 def test_a_path_that_is_not_in_its_shortest_form_is_refused(path):
     assert refused(read_write=(path,)).code is codes.NOT_CANONICAL
@@ -147,10 +158,16 @@ def test_every_step_says_what_it_does_and_why():
     )
     assert [step.describe() for step in steps] == [
         "validate /app as 4242:4243; the image names it as its working directory",
-        "take over /sandbox for 4242:4243; the driver chose the identity, so files of an earlier "
-        "one may lie there",
-        "directory /data: create if missing; if there, keep its owner; "
-        "the policy lets the workload write there",
-        "directory /dev/null: must exist; if there, keep its owner; "
-        "the policy lets the workload write there",
+        (
+            "take over /sandbox for 4242:4243; the driver chose the identity, so files of an earlier "
+            "one may lie there"
+        ),
+        (
+            "directory /data: create if missing; if there, keep its owner; "
+            "the policy lets the workload write there"
+        ),
+        (
+            "directory /dev/null: must exist; if there, keep its owner; "
+            "the policy lets the workload write there"
+        ),
     ]
