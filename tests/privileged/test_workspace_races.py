@@ -20,6 +20,7 @@ from supervisor.workspace.report import Skip
 OWNER = Owner(uid=4242, gid=4242)
 MINE = (4242, 4242)
 EARLIER = (4000, 4000)
+ANOTHER = (4001, 4001)
 ROOT = (0, 0)
 ROUNDS = 30
 
@@ -38,19 +39,20 @@ def in_work(body):
 
 
 @contextlib.contextmanager
-def racing(*pairs):
-    """Swap the names of each pair for ever, as the identity's uid, from before the body starts."""
+def racing(*pairs, uid=4242):
+    """Swap the names of each pair for ever, as ``uid``, from before the body starts."""
     started, start = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.setresgid(4242, 4242, 4242)
-        os.setresuid(4242, 4242, 4242)
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
         for pair in pairs:
             exchange(*pair)
         os.write(start, b"x")
         while True:
             for pair in pairs:
-                exchange(*pair)
+                with contextlib.suppress(OSError):  # EACCES: the directory was taken from us
+                    exchange(*pair)
     os.close(start)
     assert os.read(started, 1) == b"x"
     os.close(started)
@@ -61,13 +63,15 @@ def racing(*pairs):
         os.waitpid(pid, 0)
 
 
-def test_entries_swapped_for_hard_links_and_symlinks_by_a_racing_process():
+@pytest.mark.parametrize("holder", [MINE, EARLIER], ids=["the identity's", "a third party's"])
+@pytest.mark.parametrize("mode", [0o755, 0o775])
+def test_entries_swapped_for_hard_links_and_symlinks_by_a_racing_process(holder, mode):
     def body(work):
         outside = work.parent / "outside"
         outside.mkdir()
         (outside / "linked").touch()
         (outside / "pointed-at").touch()
-        os.chown(work, *MINE)
+        work.chmod(mode)
         pairs = []
         for number in range(40):
             mine, planted = work / f"a{number}", work / f"b{number}"
@@ -79,12 +83,15 @@ def test_entries_swapped_for_hard_links_and_symlinks_by_a_racing_process():
             pairs.append((mine, planted))
         # Held before the race: by name, giving them back would itself hit what was planted.
         held = [os.open(mine, os.O_RDONLY) for mine, _ in pairs]
-        with racing(*pairs):
+        os.chown(work, *holder)
+        with racing(*pairs, uid=holder[0]):
             for _ in range(ROUNDS):
                 take()
                 assert owners(outside) == {ROOT}
+                assert owner(work) == MINE
                 for fd in held:
-                    os.fchown(fd, *EARLIER)
+                    os.fchown(fd, *ANOTHER)
+                os.chown(work, *holder)
 
     in_work(body)
 
@@ -118,7 +125,7 @@ def test_a_swap_between_our_look_and_our_change_changes_what_was_looked_at(monke
         (work / "file").touch()
         os.chown(work / "file", *EARLIER)
         os.link(outside, work / "planted")
-        os.chown(work, *EARLIER)
+        work.chmod(0o777)
         fchownat = entries.fchownat
 
         def swap_then_change(fd, uid, gid):
@@ -140,7 +147,7 @@ def test_names_are_used_only_where_nobody_but_root_can_swap_them(monkeypatch):
     def body(work):
         outside = work.parent / "victim"
         outside.touch()
-        for mode, holder in ((0o755, EARLIER), (0o755, MINE), (0o775, ROOT), (0o757, ROOT)):
+        for mode, holder in ((0o755, MINE), (0o775, EARLIER), (0o775, ROOT), (0o757, ROOT)):
             for name in ("file", "planted"):
                 (work / name).unlink(missing_ok=True)
             (work / "file").touch()
@@ -159,6 +166,25 @@ def test_names_are_used_only_where_nobody_but_root_can_swap_them(monkeypatch):
                 patch.setattr(entries.Entries, "_is_listed_here", swap_after_look)
                 take()
             assert owner(outside) == ROOT, (oct(mode), holder)
+
+    in_work(body)
+
+
+def test_a_third_partys_directory_is_roots_while_its_entries_change_hands(monkeypatch):
+    def body(work):
+        (work / "file").touch()
+        os.chown(work, *EARLIER)
+        holders = []
+        real_look = entries.Entries._is_listed_here
+
+        def note_holder(self, entry, status):
+            holders.append(os.lstat(work).st_uid)
+            return real_look(self, entry, status)
+
+        monkeypatch.setattr(entries.Entries, "_is_listed_here", note_holder)
+        take()
+        assert holders == [0]
+        assert owners(work) == {MINE}
 
     in_work(body)
 
@@ -194,7 +220,7 @@ def test_an_entry_that_vanishes_is_skipped_and_named(monkeypatch):
     def body(work):
         (work / "brief").touch()
         (work / "gone").mkdir()
-        os.chown(work, *EARLIER)
+        work.chmod(0o777)
         real_hold = entries.Entries._hold
 
         def vanish_then_hold(self, entry):
@@ -204,8 +230,8 @@ def test_an_entry_that_vanishes_is_skipped_and_named(monkeypatch):
 
         monkeypatch.setattr(entries.Entries, "_hold", vanish_then_hold)
         report = take()
-        assert set(report.skipped[Skip.CHANGED].paths) <= {"/srv/work/brief", "/srv/work/gone"}
-        assert "/srv/work/brief" in report.skipped[Skip.CHANGED].paths
+        vanished = {"/srv/work/brief", "/srv/work/gone"}
+        assert set(report.skipped[Skip.CHANGED].paths) == vanished
 
     in_work(body)
 
