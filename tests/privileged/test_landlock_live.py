@@ -367,6 +367,14 @@ def test_hard_requirement_names_every_path_that_cannot_be_used(root):
         assert f"{path} (filesystem_policy.read_only): {cause}" in refusal.value.cause
 
 
+def test_a_link_that_makes_read_only_lie_inside_writable_is_refused(root):
+    (root / "data" / "fixed").mkdir(parents=True)
+    (root / "view").symlink_to("data/fixed")
+    with pytest.raises(Refusal) as refusal:
+        ruleset(read_only=[root / "view"], read_write=[root / "data"])
+    assert refusal.value.code.name == "startup.paths-overlap"
+
+
 def test_best_effort_leaves_them_out_and_lists_them(root):
     found = prepared([str(root / "missing"), "/usr"], "best_effort")
     assert [loss.permitted_by for loss in found.losses] == ["landlock.compatibility: best_effort"]
