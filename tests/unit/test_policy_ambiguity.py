@@ -1,7 +1,7 @@
 """network.md 1.7: endpoints that apply to the same traffic must agree, unless programs differ."""
 
 import pytest
-from support.policies import codes_of, findings_of
+from support.loading import codes_of, findings_of
 
 CURL = "[{path: /usr/bin/curl}]"
 
