@@ -6,8 +6,12 @@ keys mean together, and what patterns may hold, only the loader knows: ``policy 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from policy.grammar import DOCUMENT
-from policy.shape import JsonSchema
+
+if TYPE_CHECKING:
+    from policy.shape import JsonSchema
 
 
 def json_schema() -> JsonSchema:
