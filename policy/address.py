@@ -219,6 +219,7 @@ class AddressRule:
 
 
 PUBLIC_ONLY = AddressRule(trust=Trust.PUBLIC)
+EXACT_HOST = AddressRule(trust=Trust.EXACT_HOST)
 
 
 def judge_address(address: Address, *, rule: AddressRule, port: int) -> AddressVerdict:

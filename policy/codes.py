@@ -173,8 +173,15 @@ QUERY_TOO_LONG = Code(
 )
 METHOD_INVALID = Code(
     "policy.method-invalid",
-    "The method is not a token of RFC 9110 of at most 32 characters.",
-    "Send a standard method.",
+    "The method is not 1 to 32 upper-case letters, digits, hyphens or underscores. Methods are "
+    "case-sensitive (RFC 9110 section 9.1), but not every server thinks so.",
+    "Send the method in upper case.",
+)
+METHOD_REFUSED = Code(
+    "policy.method-refused",
+    "TRACE echoes what a proxy adds, and CONNECT opens a tunnel inside the tunnel: no rule allows "
+    "them, not even '*'.",
+    "Use another method; open tunnels through the supervisor's own proxy.",
 )
 
 # --- path and value patterns ---------------------------------------------------------------------
@@ -328,6 +335,16 @@ CALLER_CHANGED = Code(
     "policy.caller-changed",
     "The program's file is not the one that was first seen under this path.",
     "Restart the sandbox if the change is legitimate, or pin digests in the policy.",
+)
+HOLDERS_DIFFER = Code(
+    "policy.holders-differ",
+    "Several processes hold the connection, and the policy grants them different things.",
+    "Let one program open the connection by itself, or list both in one entry.",
+)
+AMBIGUOUS = Code(
+    "policy.ambiguous",
+    "Two endpoints match, and their allowed_ips differ: which one holds cannot be told.",
+    "Give both endpoints the same allowed_ips.",
 )
 NOT_ENFORCED = Code(
     "policy.not-enforced",
