@@ -2,8 +2,8 @@
 
 Both policies are asked the same questions. Each endpoint, program and rule of either gives sample
 questions (a star becomes a word that no policy writes), and the decision core answers them under
-both. So two texts that decide alike show no difference, however they are written. The samples follow
-the rules; a difference that no rule of either policy names cannot exist.
+both. So two texts that decide alike show no difference, however they are written. A sample stands
+for its rule; what a rule grants through ancestors is not asked about on its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from policy.intent import ConnectionIntent, RequestIntent
 from policy.network import RestRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from policy.decision import Admission, Decision
     from policy.findings import Origin
@@ -240,14 +240,8 @@ def _query_sample(rule: RestRule) -> str:
 def _static_changes(old: Policy, new: Policy) -> Iterator[str]:
     """What the running workload will not notice, in words."""
     one, other = old.filesystem, new.filesystem
-    for kind, before, after in (
-        ("readable", one.read_only, other.read_only),
-        ("writable", one.read_write, other.read_write),
-    ):
-        for path in sorted(_paths(after) - _paths(before)):
-            yield f"{path} becomes {kind}"
-        for path in sorted(_paths(before) - _paths(after)):
-            yield f"{path} is no longer {kind}"
+    yield from _path_changes("readable", one.read_only, other.read_only)
+    yield from _path_changes("writable", one.read_write, other.read_write)
     statements = (
         ("filesystem_policy.include_workdir", one.include_workdir, other.include_workdir),
         ("landlock.compatibility", old.landlock, new.landlock),
@@ -269,8 +263,12 @@ def _extensions(old: Policy, new: Policy) -> Iterator[tuple[str, object, object]
     yield "supervisor.loopback", one.loopback, other.loopback
 
 
-def _paths(entries: Iterable[PathEntry]) -> set[str]:
-    return {entry.path for entry in entries}
+def _path_changes(
+    kind: str, old: tuple[PathEntry, ...], new: tuple[PathEntry, ...]
+) -> Iterator[str]:
+    before, after = ({entry.path for entry in entries} for entries in (old, new))
+    yield from (f"{path} becomes {kind}" for path in sorted(after - before))
+    yield from (f"{path} is no longer {kind}" for path in sorted(before - after))
 
 
 def _said(value: object) -> str:

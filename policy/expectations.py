@@ -21,26 +21,22 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from policy import codes as decision_codes
 from policy import document_codes as codes
 from policy import presets
-from policy.address import judge_addresses
-from policy.decide import decide_connection
+from policy.answer import Answer, answer
 from policy.document import Start, parse
 from policy.findings import Origin, PatternError, PolicyError, Report
 from policy.intent import ConnectionIntent, RequestIntent
 from policy.shape import Either, Integer, Key, ListOf, Record, RecordOf, Text
-from policy.suggest import explain
 
 if TYPE_CHECKING:
+    from policy.answer import Intent
     from policy.decision import Verdict
     from policy.host import Address
     from policy.index import Index
-    from policy.suggest import Suggestion
-
-Intent = ConnectionIntent | RequestIntent
 
 _WORDS: tuple[Verdict, ...] = ("allow", "deny", "audit")
 _PORTS = {"https": 443, "http": 80}
@@ -72,17 +68,13 @@ class Outcome:
     """What the decision core answered to one expectation."""
 
     expectation: Expectation
-    verdict: Verdict
-    code: str
-    cause: str
-    rule: Origin | None
-    suggestion: Suggestion | None
+    answer: Answer
 
     @property
     def passed(self) -> bool:
         """The verdict is the expected one, and so is the code where one is named."""
-        wanted = self.expectation
-        return self.verdict == wanted.expected and wanted.code in (None, self.code)
+        wanted, got = self.expectation, self.answer
+        return got.verdict == wanted.expected and wanted.code in (None, got.code.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,24 +252,5 @@ def _described(intent: Intent) -> str:
 
 def check(index: Index, expectation: Expectation) -> Outcome:
     """Ask the decision core; total, as it is."""
-    explanation = explain(index, expectation.intent)
-    decision = explanation.decision
-    verdict: Literal["allow", "deny", "audit"] = decision.verdict
-    code, cause = decision.code, explanation.cause
-    intent = expectation.intent
-    connection = intent.connection if isinstance(intent, RequestIntent) else intent
-    admission = decide_connection(index, connection).admission
-    if expectation.resolves and admission is not None:
-        judged = judge_addresses(
-            expectation.resolves, rule=admission.addresses, port=connection.port
-        )
-        if not judged.is_allowed:
-            verdict, code, cause = "deny", judged.code, judged.cause
-    return Outcome(
-        expectation=expectation,
-        verdict=verdict,
-        code=code.name,
-        cause=cause,
-        rule=None if decision.rule is None else decision.rule.origin,
-        suggestion=explanation.suggestion,
-    )
+    got = answer(index, expectation.intent, resolves=expectation.resolves)
+    return Outcome(expectation=expectation, answer=got)
