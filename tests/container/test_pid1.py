@@ -187,7 +187,9 @@ class Terminal:
                     raise AssertionError(f"{text!r} not in {self.seen!r}") from None
 
     def type_until(self, key: str, text: str) -> None:
-        """Press a key again and again: the program that it is for may not be running yet."""
+        """Type something again and again: the program that it is for may not be running yet, and
+        a key that interrupts throws away what was typed before it.
+        """
         for _ in range(60):
             self.type(key)
             if select.select([self.master], [], [], 0.5)[0]:
@@ -219,12 +221,12 @@ def test_a_terminal_has_job_control_window_size_and_interrupts(terminal):
     terminal.type("echo run-$((2+3)); sleep 100\n")
     terminal.until("run-5")  # the shell has read the line: the key cannot flush it away
     terminal.type_until("\x03", "^C")
-    terminal.type("echo after-$((2+2))\n")
-    terminal.until("after-4")
+    terminal.type_until("echo after-$((2+2))\n", "after-4")
     terminal.type("echo run-$((3+3)); sleep 100\n")
     terminal.until("run-6")  # the shell has read the line: the key cannot flush it away
     terminal.type_until("\x1a", "Stopped")
-    terminal.type("kill -9 %1; wait; exit 9\n")
+    terminal.type_until("exit 9\n", "have stopped jobs")
+    terminal.type("exit 9\n")
 
     assert terminal.process.wait(timeout=30) == 9
     assert "/dev/pts/" in terminal.seen
