@@ -35,7 +35,12 @@ def rest(method: str, path: str = "**", line: int = 1, **query: str | tuple[str,
         method=method,
         path=PathPattern.parse(path),
         query=tuple(
-            (key, tuple(QueryPattern.parse(v) for v in ((value,) if isinstance(value, str) else value)))
+            (
+                key,
+                tuple(
+                    QueryPattern.parse(v) for v in ((value,) if isinstance(value, str) else value)
+                ),
+            )
             for key, value in query.items()
         ),
         origin=origin(line),
