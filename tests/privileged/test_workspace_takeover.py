@@ -366,13 +366,30 @@ def test_a_tree_deeper_than_descriptors_and_paths_changes_hands():
     in_work(body)
 
 
-def test_descriptors_do_not_leak():
+def test_more_directories_in_waiting_than_memory_is_meant_for_are_refused(monkeypatch):
+    def body(work):
+        monkeypatch.setattr(walk, "PENDING_DIRECTORIES", 5)
+        fill(work, directories=5, depth=1)
+        assert not take().skipped
+        (work / "dir5").mkdir()
+        assert refusal_of().code is codes.TOO_MANY_DIRECTORIES
+
+    in_work(body)
+
+
+def test_descriptors_do_not_leak_whatever_the_outcome():
     def body(work):
         fill(work)
         (work / "link").symlink_to("x")
         before = os.listdir("/proc/self/fd")
         take()
         take()
+        refusal_of(deadline_s=0.0)
+        refusal_of(path=work / "link")
+        bind(work / "dir0", work / "dir0", read_only=True)
+        os.chown(work, *EARLIER)
+        bind(work, work, read_only=True)
+        refusal_of()
         assert os.listdir("/proc/self/fd") == before
 
     in_work(body)
