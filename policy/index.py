@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from policy import address, codes
 from policy.address import AddressRule, Trust
 from policy.decision import Admission, Decision, RuleReference
+from policy.host import CACHED_HOSTS
 from policy.network import Binary, Endpoint, NetworkPolicy, Protocol, RestRule
 
 if TYPE_CHECKING:
@@ -129,18 +131,26 @@ def _is_for(method: str, wanted: str) -> bool:
     return method in (wanted, "*") or (wanted == "HEAD" and method == "GET")
 
 
-_NO_RULES = Rules(())
+class RuleSet(NamedTuple):
+    """All rules of one endpoint."""
+
+    allow: Rules
+    deny: Rules
+    has_query: bool
 
 
 class Grant:
-    """One endpoint of one entry, compiled. ``decision`` answers when it is the only one to match."""
+    """One endpoint of one entry, compiled. ``decision`` answers when it is the only one to match.
+
+    Its rules are compiled when the first request asks for them: most endpoints of a large policy
+    see none, and a reload should not pay for them.
+    """
 
     __slots__ = (
+        "_rules",
         "admission",
-        "allow",
         "callers",
         "decision",
-        "deny",
         "endpoint",
         "entry",
         "is_inspected",
@@ -164,8 +174,17 @@ class Grant:
         rule = _address_rule(endpoint)
         self.admission = Admission(rule, endpoint.tls, endpoint.ech, inspect, accepted)
         self.decision = self._alone()
-        self.allow = _compiled(endpoint.rules, self, "access" if endpoint.access else "rules")
-        self.deny = _compiled(endpoint.deny_rules, self, "deny_rules")
+        self._rules: RuleSet | None = None
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules that can be evaluated."""
+        if self._rules is None:
+            part: Part = "access" if self.endpoint.access else "rules"
+            allow = _compiled(self.endpoint.rules, self, part)
+            deny = _compiled(self.endpoint.deny_rules, self, "deny_rules")
+            self._rules = RuleSet(allow, deny, allow.has_query or deny.has_query)
+        return self._rules
 
     def _alone(self) -> Decision:
         if not self.admission.inspect <= EVALUATED | self.admission.not_enforced:
@@ -178,12 +197,11 @@ class Grant:
         return Decision("allow", codes.ALLOWED, self.reference, self.admission)
 
 
-def _compiled(
-    rules: tuple[object, ...], grant: Grant, part: Literal["access", "rules", "deny_rules"]
-) -> Rules:
+Part = Literal["access", "rules", "deny_rules"]
+
+
+def _compiled(rules: tuple[object, ...], grant: Grant, part: Part) -> Rules:
     """The REST rules among ``rules``; the other kinds are not evaluated."""
-    if not rules:
-        return _NO_RULES
     is_enforced = grant.endpoint.enforcement == "enforce"
     place = grant.reference.endpoint
     found = []
@@ -214,35 +232,40 @@ def _address_rule(endpoint: Endpoint) -> AddressRule:
 class Node:
     """One label of the tree of starred hosts; ``grants`` are those whose known labels end here."""
 
-    __slots__ = ("children", "grants")
+    __slots__ = ("children", "grants", "star")
 
     def __init__(self) -> None:
         self.children: dict[str, Node] = {}
+        self.star: Node | None = None
         self.grants: list[Grant] = []
 
     def add(self, grant: Grant, labels: tuple[str, ...]) -> None:
         """Hang ``grant`` below its labels, which are right to left and may be ``*``."""
         node = self
         for label in labels:
-            node = node.children.setdefault(label, Node())
+            if label == "*":
+                node.star = node.star or Node()
+                node = node.star
+            else:
+                node = node.children.setdefault(label, Node())
         node.grants.append(grant)
 
-    def find(self, labels: list[str]) -> list[Grant]:
-        """The grants whose pattern matches the labels of a name, right to left."""
+    def find(self, name: str) -> list[Grant]:
+        """The grants whose pattern matches the canonical name ``name``."""
+        labels = name.split(".")[::-1]
         found: list[Grant] = []
         nodes = [self]
         for label in labels:
             below = []
             for node in nodes:
-                for key in (label, "*"):
-                    child = node.children.get(key)
+                for child in (node.children.get(label), node.star):
                     if child is not None:
                         below.append(child)
                         found += child.grants
-            nodes = below
-            if not nodes:
+            if not below:
                 break
-        # A grant may end before the name does (**, part of a label), or the name before it.
+            nodes = below
+        # A pattern may end before the name does (**, part of a label) or the other way round.
         return [
             grant
             for grant in found
@@ -257,15 +280,15 @@ Ports = dict[int, tuple[Grant, ...]]
 class Index:
     """A compiled policy. Treat everything in it as read-only; compile_policy() makes it.
 
-    ``exact`` maps canonical hosts to their ports; ``hostless`` are the ports of endpoints without
-    host. ``gateway`` is the rule for names of the host gateway, where one is trusted.
+    ``exact`` maps canonical hosts to their ports, ``starred`` finds those of other names, and
+    ``hostless`` are the ports of endpoints without host. ``gateway`` is the rule for names of the host gateway, where one is trusted.
     """
 
     policy: Policy
     mode: CallerMode
     grants: tuple[Grant, ...] = field(repr=False)
     exact: Mapping[str, Ports] = field(repr=False)
-    starred: Node = field(repr=False)
+    starred: Callable[[str], Ports] = field(repr=False)
     hostless: Ports = field(repr=False)
     gateway: AddressRule | None
 
@@ -274,8 +297,7 @@ class Index:
         found = self.exact.get(host.text)
         if found is not None:
             return found
-        grants = [] if host.address else self.starred.find(host.text.split(".")[::-1])
-        return _by_port(grants, self.hostless) if grants else self.hostless
+        return self.hostless if host.address else self.starred(host.text)
 
 
 def compile_policy(
@@ -317,10 +339,20 @@ def compile_policy(
         mode=mode,
         grants=grants,
         exact=_exact(exact, starred, hostless_ports),
-        starred=starred,
+        starred=_remembered(starred, hostless_ports),
         hostless=hostless_ports,
         gateway=None if gateway is None else address.host_gateway_rule(gateway),
     )
+
+
+def _remembered(starred: Node, hostless: Ports) -> Callable[[str], Ports]:
+    """The look-up of names that are not exact, with a memory for those in use."""
+
+    def find(name: str) -> Ports:
+        grants = starred.find(name)
+        return _by_port(grants, hostless) if grants else hostless
+
+    return lru_cache(maxsize=CACHED_HOSTS)(find)
 
 
 def _protocols(accepted: frozenset[str]) -> Protocols:
@@ -360,7 +392,7 @@ def _exact(exact: dict[str, list[Grant]], starred: Node, hostless: Ports) -> dic
     for host, grants in exact.items():
         pattern = grants[0].endpoint.host
         is_name = pattern is not None and pattern.host is not None and pattern.host.address is None
-        others = starred.find(host.split(".")[::-1]) if is_name else []
+        others = starred.find(host) if is_name else []
         found[host] = _by_port([*grants, *others], hostless)
     return found
 

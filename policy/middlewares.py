@@ -7,6 +7,7 @@ anywhere; a star may also be part of a label.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Literal, cast
 
 from policy import document_codes as codes
@@ -80,11 +81,17 @@ def _plain(node: Node) -> object:
     """The settings as text and structure; their depth is bounded by the document's."""
     match node:
         case Word():
-            return node.text
+            return _scalar(node)
         case Sequence():
             return [_plain(item) for item in node.items]
         case Mapping():
             return {key.text: _plain(value) for key, value in node.entries}
+
+
+def _scalar(word: Word) -> object:
+    if word.plain and re.fullmatch(r"true|false|null|0|-?[1-9][0-9]{0,17}", word.text):
+        return json.loads(word.text)
+    return word.text
 
 
 def _check_raw_tunnels(

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "what run would do here, step by step; changes nothing"),
     "identity": ("identity", "who the workload would be, and which input decided"),
     "rootfs": ("rootfs", "write the sandbox account into an unpacked root file system"),
+    "policy": ("policy", "the policy laboratory: check, explain, test, diff, show, schema"),
     "explain": ("explain", "what a reason code means and what helps"),
 }
 USAGE_ERROR = 2

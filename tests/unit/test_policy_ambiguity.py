@@ -1,7 +1,7 @@
 """network.md 1.7: endpoints that apply to the same traffic must agree, unless programs differ."""
 
 import pytest
-from support.policies import codes_of, findings_of
+from support.loading import codes_of, findings_of
 
 CURL = "[{path: /usr/bin/curl}]"
 
@@ -45,7 +45,7 @@ def test_endpoints_that_contradict_each_other_are_refused(first, second, what, s
     found = findings_of(two(first, second, same_entry=same_entry))
 
     errors = [f for f in found if f.severity == "error"]
-    assert [f.code for f in errors] == ["policy.ambiguous"]
+    assert [f.code for f in errors] == ["policy.ambiguous-endpoints"]
     assert what in errors[0].message
     assert "policy.yaml:3:" in errors[0].message
 
@@ -82,7 +82,7 @@ def test_entries_of_different_programs_may_differ():
 def test_entries_whose_program_patterns_meet_may_not_differ():
     text = two(HOST, f"{HOST}, tls: skip", second_binaries="[{path: /usr/**}]")
 
-    assert codes_of(text) == {"policy.ambiguous"}
+    assert codes_of(text) == {"policy.ambiguous-endpoints"}
 
 
 def test_a_policy_made_to_need_endless_comparisons_is_refused_in_bounded_time():
