@@ -45,13 +45,13 @@ class Link:
     """A connected non-blocking socket with an owner; see the module's text."""
 
     __slots__ = (
-        "_backlog", "_ended", "_finishing", "_lingered", "_owner", "_poller", "_readable", "sock",
+        "_backlog", "_ended", "_finishing", "_lingered", "_poller", "_readable", "owner", "sock",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, sock: socket.socket, owner: LinkOwner) -> None:
         self.sock: socket.socket | None = sock
         self._poller = poller
-        self._owner = owner
+        self.owner = owner
         self._backlog = bytearray()
         self._readable = True
         self._ended = False
@@ -134,7 +134,7 @@ class Link:
     def _may_read(self) -> bool:
         if self.sock is None or not self._readable or self._ended:
             return False
-        return self._finishing or self._owner.wants(self)
+        return self._finishing or self.owner.wants(self)
 
     def _ready(self, events: int) -> None:
         if events & WRITABLE and self._backlog:
@@ -142,7 +142,7 @@ class Link:
         if events & READABLE and self.sock is not None:
             self._readable = True
             if not self._finishing:
-                self._owner.stirred(self)
+                self.owner.stirred(self)
             self.pull()
 
     def _read_once(self) -> bool:
@@ -162,10 +162,10 @@ class Link:
             if not data or self._lingered > LINGER_BYTES:
                 self.close()
         elif data:
-            self._owner.received(self, data)
+            self.owner.received(self, data)
         else:
             self._ended = True
-            self._owner.ended(self)
+            self.owner.ended(self)
         return bool(data)
 
     def _push(self) -> None:
@@ -182,7 +182,7 @@ class Link:
             if self._finishing:
                 self._say_end()
             else:
-                self._owner.drained(self)
+                self.owner.drained(self)
 
     def _say_end(self) -> None:
         if self.sock is None:
@@ -201,4 +201,4 @@ class Link:
         was_finishing = self._finishing
         self.close()
         if not was_finishing:
-            self._owner.broke(self)
+            self.owner.broke(self)
