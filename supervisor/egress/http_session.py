@@ -273,17 +273,16 @@ class HttpSession:
         if self._client.sock is None:
             self._drop_upstream()
             return True
-        match self._talk.phase:
-            case Phase.HEAD:
-                late = now - self._since >= (KEEP_ALIVE_S if self._talk.resting else HEAD_S)
-            case Phase.EXCHANGE:
-                late = now - self._active >= EXCHANGE_S
-            case Phase.CLOSED:
-                if now - self._since >= LINGER_S:
-                    self._client.abort()
-                return self._client.sock is None
-            case Phase.DECIDING | Phase.CONNECTING | Phase.SWITCHED:
-                late = False
+        phase = self._talk.phase
+        if phase is Phase.CLOSED:
+            if now - self._since >= LINGER_S:
+                self._client.abort()
+            return self._client.sock is None
+        late = False
+        if phase is Phase.HEAD:
+            late = now - self._since >= (KEEP_ALIVE_S if self._talk.resting else HEAD_S)
+        elif phase is Phase.EXCHANGE:
+            late = now - self._active >= EXCHANGE_S
         if late:
             self._run(self._talk.expired())
         return False

@@ -115,11 +115,12 @@ class TunnelSession:
             self._run(self._admission.unreachable(result.code, result.cause, result.status))
             return
         self._upstream = Link(self._service.poller, result, self)
+        upstream = self._upstream
         self._run(self._admission.reached())
-        if self._admission.stage is Stage.GATE:
-            if self._upstream.has_input:
-                self._run(self._admission.upstream_spoke())
-            self._client.pull()
+        # The edges of what came before the link was there are gone, so ask once.
+        if upstream.has_input:
+            self._run(self._admission.upstream_spoke())
+        self._client.pull()
 
     def _relay(self, early: bytes) -> None:
         if self._upstream is None or self._admission.target is None:
