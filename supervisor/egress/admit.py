@@ -20,7 +20,7 @@ from enum import Enum
 
 from policy.decision import Admission as Granted
 from policy.decision import Decision
-from policy.intent import Caller, ConnectionIntent
+from policy.intent import ConnectionIntent
 from supervisor.egress import codes
 from supervisor.egress.authority import HTTP_PORT
 from supervisor.egress.caller import Callers
@@ -256,8 +256,10 @@ class Admission:
     def _ask(self) -> Decision:
         """Policy's answer for the first of the target's names that it allows, else for the first."""
         target = self._known_target()
-        first, *others = self._callers().callers
-        decisions = [self._decide(_intent(host, target, first, others)) for host in target.hosts]
+        callers = self._callers()
+        decisions = [
+            self._decide(connection_intent(host, target, callers)) for host in target.hosts
+        ]
         chosen = next((one for one in decisions if one.is_forwarded), decisions[0])
         self.decision = chosen
         return chosen
@@ -383,7 +385,9 @@ class Admission:
         return out
 
 
-def _intent(host: str, target: Target, first: Caller, others: list[Caller]) -> ConnectionIntent:
+def connection_intent(host: str, target: Target, callers: Callers) -> ConnectionIntent:
+    """The question to policy: may all who hold the connection reach the target under ``host``?"""
+    first, *others = callers.callers
     return ConnectionIntent(
         host=host,
         port=target.port,
