@@ -80,6 +80,13 @@ class Lifecycle:
             self._stop(now)
         return [Forward(number)]
 
+    def on_failure(self, cause: Code, *, now: float) -> list[Command]:
+        """Something that contains the workload failed for good: no grace."""
+        if self._status is not None:
+            return []
+        self._cause = cause
+        return self._kill(now)
+
     def on_main_exit(self, status: int, *, now: float) -> list[Command]:
         """The main process ended; ``status`` as os.waitstatus_to_exitcode gives it."""
         self._status = SIGNAL_BASE - status if status < 0 else status

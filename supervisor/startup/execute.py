@@ -58,7 +58,7 @@ def execute(plan: Plan, *, facts: Facts, log: Log, stages: Stages) -> Running:
                 running.workspace = prepare_workspace(step.steps)
                 stages.mark("workspace")
             case CloseNetwork():
-                running.fence = create_namespace(None)
+                running.fence = create_namespace(step.served)
                 stages.mark("fence")
             case ConfineFiles():
                 running.files = landlock_ruleset.prepare(

@@ -52,12 +52,13 @@ def prepare_plan(settings: RunSettings, stages: Stages) -> tuple[Plan, Facts]:
     """Gather, load, decide; changes nothing. Raises Refusal."""
     facts = gather()
     stages.mark("facts")
-    policy = obtain_policy(settings)
+    loaded = obtain_policy(settings)
     stages.mark("policy")
     plan = build(
         settings=settings,
         facts=facts,
-        policy=policy,
+        policy=loaded.static,
+        serves_network=bool(loaded.wire),
         accounts=read_accounts("/"),
         supervisor_tree=runtime_tree(),
     )

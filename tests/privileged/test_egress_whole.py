@@ -6,9 +6,9 @@ import threading
 
 import dns.message
 import dns.rcode
+from support.built_policies import endpoint
 from support.egress_lab import NAME, OTHER, OUTSIDE, Lab, echo, http_ok, read_head, rules
 from support.forked import CLONE_NEWNET, in_child
-from support.policies import endpoint
 from support.sockets import read_all, read_exactly
 from support.tls_bytes import client_hello
 

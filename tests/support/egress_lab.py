@@ -19,10 +19,10 @@ from supervisor.egress.server import Descriptors, Egress, Setup, preload
 from supervisor.egress.synthetic import TABLE_SIZE
 from supervisor.kernel.libc import check, libc
 from supervisor.kernel.sock_diag import open_sock_diag
+from support.built_policies import entry, policy
 from support.forked import CLONE_NEWNET
 from support.monitor import PlayedMonitor, found
 from support.nameserver import NameServer, answering
-from support.policies import entry, policy
 
 INSIDE, OUTSIDE = "192.0.2.1", "192.0.2.2"
 NAME, OTHER = "api.example.com", "other.example.com"
