@@ -80,8 +80,8 @@ class PolicyError(Exception):
     """The document is refused; ``findings`` holds everything found, errors among it."""
 
     def __init__(self, findings: tuple[Finding, ...]) -> None:
-        errors = sum(finding.severity == "error" for finding in findings)
-        super().__init__(f"{errors} error(s) in the policy" if errors != 1 else str(findings[0]))
+        errors = [finding for finding in findings if finding.severity == "error"]
+        super().__init__(f"{errors[0]} (one of {len(errors)})" if errors else "no policy")
         self.findings = findings
 
 
