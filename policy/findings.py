@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from policy.document_codes import Code
+    from policy.codes import Code
 
 # error         the document is refused
 # not-enforced  loads, but nothing enforces it: ``run`` refuses unless the policy accepts it
@@ -80,8 +80,8 @@ class PolicyError(Exception):
     """The document is refused; ``findings`` holds everything found, errors among it."""
 
     def __init__(self, findings: tuple[Finding, ...]) -> None:
-        errors = sum(finding.severity == "error" for finding in findings)
-        super().__init__(f"{errors} error(s) in the policy" if errors != 1 else str(findings[0]))
+        errors = [finding for finding in findings if finding.severity == "error"]
+        super().__init__(f"{errors[0]} (one of {len(errors)})" if errors else "no policy")
         self.findings = findings
 
 
@@ -119,7 +119,7 @@ class Report:
             code, severity = TOO_MANY_FINDINGS, "error"
             message, remedy = f"more than {self.MOST} findings", None
         finding = Finding(
-            file=self.file,
+            file=place.file if isinstance(place, Origin) else self.file,
             line=place.line,
             column=place.column,
             path=path,
@@ -133,7 +133,7 @@ class Report:
 
     def add_pattern_error(self, error: PatternError, place: Place, path: str) -> None:
         """Keep what a leaf parser said about the word at ``place``."""
-        from policy.document_codes import Code
+        from policy.codes import Code
 
         code = Code(error.code, "", error.remedy)
         self.add(code, place, path, error.message, remedy=error.remedy)

@@ -21,7 +21,7 @@ from policy.findings import Origin, PatternError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from policy.document_codes import Code
+    from policy.codes import Code
     from policy.findings import Place, Report
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ _AMBIGUOUS = re.compile(
     r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*",
     re.IGNORECASE,
 )
-_INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 class Item(NamedTuple):
@@ -381,6 +381,12 @@ class Record:
         place: Place = self.places.get(name, self.node)
         path = join(self.path, name) if name else self.path
         self.report.add(code, place, path, message, remedy=remedy)
+
+    def warn(self, code: Code, name: str, message: str, *, remedy: str | None = None) -> None:
+        """Report a warning at the value of ``name``."""
+        place: Place = self.places.get(name, self.node)
+        path = join(self.path, name)
+        self.report.add(code, place, path, message, remedy=remedy, severity="warning")
 
 
 def join(path: str, name: str) -> str:

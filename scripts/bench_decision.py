@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support.policy_values import CURL, endpoint, entry, policy  # noqa: E402
+from support.built_policies import CURL, endpoint, entry, policy  # noqa: E402
 
 from policy.decide import decide_connection, decide_request  # noqa: E402
 from policy.host import canonical_host  # noqa: E402

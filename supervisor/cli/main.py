@@ -14,6 +14,12 @@ from supervisor.errors import Refusal
 # name -> (module below supervisor.cli, one line for --help). The lines stand here so that
 # --help imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "start a workload confined, and watch it to its end"),
+    "doctor": ("doctor", "what this kernel and container allow, and what is missing"),
+    "plan": ("plan", "what run would do here, step by step; changes nothing"),
+    "identity": ("identity", "who the workload would be, and which input decided"),
+    "rootfs": ("rootfs", "write the sandbox account into an unpacked root file system"),
+    "policy": ("policy", "the policy laboratory: check, explain, test, diff, show, schema"),
     "explain": ("explain", "what a reason code means and what helps"),
 }
 USAGE_ERROR = 2

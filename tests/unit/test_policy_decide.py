@@ -3,7 +3,7 @@
 import ipaddress
 
 import pytest
-from support.policy_values import CURL, binary, endpoint, entry, policy, rest
+from support.built_policies import CURL, binary, endpoint, entry, policy, rest
 
 from policy import codes
 from policy.address import Trust, judge_addresses

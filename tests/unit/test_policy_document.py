@@ -1,7 +1,7 @@
 """L5, L6: text that would mean different things to different readers is no policy."""
 
 import pytest
-from support.policies import codes_of, errors_of, findings_of, loaded
+from support.loading import codes_of, errors_of, findings_of, loaded
 
 from policy.document import MAX_BYTES, MAX_DEPTH
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.policy_values import CURL, endpoint, entry, policy, rest
+from support.built_policies import CURL, endpoint, entry, policy, rest
 
 from policy import codes
 from policy.decide import decide_connection, decide_request

@@ -7,7 +7,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.policies import loaded
+from support.loading import loaded
 
 from policy.builtin import closed_policy
 from policy.wire import WireError, from_wire, static_from_wire, to_wire

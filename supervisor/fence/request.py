@@ -1,0 +1,50 @@
+"""What is asked of a fence and what is handed back: plain data, light enough for the monitor."""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+# Above the ephemeral range (to 60999), so that no program gets one by chance, and outside
+# 15000-15090, which service meshes use.
+CAPTURE_PORT = 61001
+DNS_PORT = 61053
+PROXY_PORT = 61080
+
+Form = Literal["namespace", "loopback-only", "pod"]
+
+
+class Served(NamedTuple):
+    """Ports on loopback where egress serves the workload. Without a Served, nothing is served."""
+
+    capture: int = CAPTURE_PORT
+    dns: int = DNS_PORT
+    proxy: int = PROXY_PORT
+
+
+class FenceReport(NamedTuple):
+    """What was set up and read back, for the containment report.
+
+    ``loopback-only`` means that the container came with a network namespace that has no other
+    interface: there are no rules, and blocked attempts are not seen.
+    """
+
+    form: Form
+    user_namespace: bool
+    ipv6: bool
+    rules: int
+    table_owned: bool
+
+
+class FencedNamespace(NamedTuple):
+    """A closed network namespace, held by descriptors (all close-on-exec, the caller's to close).
+
+    ``net`` joins it; ``user``, where there is one, must be joined first. ``sockets`` by name:
+    ``nflog`` (blocked attempts), ``changes`` (nftables notifications), ``nftables`` (owner of the
+    table: keep it open), and, when served, ``sock_diag`` and the listeners ``capture4``,
+    ``capture6``, ``proxy4``, ``proxy6``, ``dns_tcp4``, ``dns_tcp6``, ``dns_udp4``, ``dns_udp6``
+    (those with 6 only where there is IPv6). Without rules (``loopback-only``) there are none.
+    """
+
+    net: int
+    user: int | None
+    sockets: Mapping[str, int]
+    report: FenceReport

@@ -1,0 +1,325 @@
+"""nftables over netlink: a table sent as one transaction, and what the kernel holds, read back.
+
+pyroute2 encodes and decodes the messages; its codec's mistakes (0.9.5 to 0.9.7) are corrected by
+the subclasses below. No ``nft`` program and no libnftables is involved.
+
+Sources: include/uapi/linux/netfilter/nf_tables.h, nft(8).
+"""
+
+import errno
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from supervisor.kernel.codec import Message
+from supervisor.kernel.codec import nftsocket as nft
+from supervisor.kernel.expressions import of_rule
+from supervisor.kernel.netlink import (
+    NETLINK_NETFILTER,
+    NFNL_SUBSYS_NFTABLES,
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NetlinkError,
+    NetlinkSocket,
+    Request,
+)
+from supervisor.kernel.ruleset import Chain, Held, HeldRule, Plain, PortSet, Rule, Table
+
+NFPROTO_INET = 1
+# One bit per multicast group, from 1: NFNLGRP_NFTABLES is group 7.
+CHANGES_GROUP = 1 << 6
+
+# An owned table is changed by its owner's socket alone; persist keeps it when that socket closes.
+# Owner without persist would vanish with the socket, which opens the fence: never used.
+TABLE_OWNER = 0x2
+TABLE_PERSIST = 0x4
+OWNED = TABLE_OWNER | TABLE_PERSIST
+UNOWNED = 0
+
+PORT_KEY_TYPE = 13  # inet_service, so that `nft list` shows ports
+PORT_KEY_SIZE = 2
+
+# The kernel counts on while we look.
+VOLATILE = {"NFTA_COUNTER_BYTES", "NFTA_COUNTER_PACKETS"}
+
+
+class _LogGroup16(nft.nft_contains_expr.nft_expr.nft_log):  # type: ignore[misc]
+    """The kernel reads group and threshold as 16 bits; as 32 every group became group 0."""
+
+    nla_map = (
+        ("NFTA_LOG_UNSPEC", "none"),
+        ("NFTA_LOG_GROUP", "be16"),
+        ("NFTA_LOG_PREFIX", "asciiz"),
+        ("NFTA_LOG_SNAPLEN", "be32"),
+        ("NFTA_LOG_QTHRESHOLD", "be16"),
+        ("NFTA_LOG_LEVEL", "log_level"),
+        ("NFTA_LOG_FLAGS", "log_flags"),
+    )
+
+
+class _FibNumbers(nft.nft_regs):  # type: ignore[misc]
+    """Result is a number and flags are bits; the codec has the two the wrong way round."""
+
+    nla_map = (
+        ("NFTA_FIB_UNSPEC", "none"),
+        ("NFTA_FIB_DREG", "regs"),
+        ("NFTA_FIB_RESULT", "be32"),
+        ("NFTA_FIB_FLAGS", "be32"),
+    )
+
+
+class _Expression(nft.nft_contains_expr.nft_expr):  # type: ignore[misc]
+    nft_log = _LogGroup16
+    nft_fib = _FibNumbers
+
+
+class _RuleMessage(nft.nft_rule_msg):  # type: ignore[misc]
+    nft_expr = _Expression
+
+
+def open_socket(groups: int = 0) -> NetlinkSocket:
+    """A netlink socket for the functions below; with CHANGES_GROUP it also hears of changes."""
+    return NetlinkSocket(NETLINK_NETFILTER, groups)
+
+
+def install(channel: NetlinkSocket, table: Table) -> int:
+    """Put a table in place, replacing one of the same name, as one transaction.
+
+    Returns its flags: OWNED, or UNOWNED where the kernel is older than 6.9 and cannot keep an
+    owned table without its owner. Raises NetlinkError naming the refused request.
+    """
+    try:
+        channel.batch(list(_replacement(table, OWNED)))
+    except NetlinkError as error:
+        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP} or not _is_table(error):
+            raise
+        channel.batch(list(_replacement(table, UNOWNED)))
+        return UNOWNED
+    return OWNED
+
+
+def remove(channel: NetlinkSocket, name: str) -> None:
+    """Delete a table with all in it. Raises NetlinkError."""
+    channel.batch([_table(nft.NFT_MSG_DELTABLE, name)])
+
+
+def add_port(channel: NetlinkSocket, table: str, ports: PortSet) -> None:
+    """Add ``ports.ports`` to the set that ``ports`` names. Raises NetlinkError."""
+    channel.batch([_elements(nft.NFT_MSG_NEWSETELEM, table, ports)])
+
+
+def remove_port(channel: NetlinkSocket, table: str, ports: PortSet) -> None:
+    """Take ``ports.ports`` out of the set that ``ports`` names. Raises NetlinkError."""
+    channel.batch([_elements(nft.NFT_MSG_DELSETELEM, table, ports)])
+
+
+def read_back(channel: NetlinkSocket, name: str) -> Held | None:
+    """What the kernel holds under this table name; None when it holds no such table.
+
+    Raises NetlinkError.
+    """
+    tables = _dump(channel, nft.nft_table_msg, nft.NFT_MSG_GETTABLE)
+    found = [table for table in tables if table.get_attr("NFTA_TABLE_NAME") == name]
+    if not found:
+        return None
+    chains = _dump(channel, nft.nft_chain_msg, nft.NFT_MSG_GETCHAIN)
+    rules = _dump(channel, _RuleMessage, nft.NFT_MSG_GETRULE, [("NFTA_RULE_TABLE", name)])
+    sets = _dump(channel, nft.nft_set_msg, nft.NFT_MSG_GETSET, [("NFTA_SET_TABLE", name)])
+    return Held(
+        flags=found[0].get_attr("NFTA_TABLE_FLAGS") or 0,
+        chains=tuple(
+            sorted(
+                _held_chain(chain) for chain in chains if chain.get_attr("NFTA_CHAIN_TABLE") == name
+            )
+        ),
+        rules=tuple(_held_rule(rule) for rule in rules),
+        sets=tuple(sorted((_name(held), _held_ports(channel, name, _name(held))) for held in sets)),
+    )
+
+
+def expected(table: Table, flags: int) -> Held:
+    """What ``read_back`` returns when the kernel holds exactly this table."""
+    chains = [_decoded(nft.nft_chain_msg, _chain(table.name, chain)) for chain in table.chains]
+    rules = [
+        _decoded(_RuleMessage, _rule(table.name, chain.name, rule))
+        for chain in table.chains
+        for rule in chain.rules
+    ]
+    return Held(
+        flags=flags,
+        chains=tuple(sorted(_held_chain(chain) for chain in chains)),
+        rules=tuple(_held_rule(rule) for rule in rules),
+        sets=tuple(sorted((ports.name, tuple(sorted(ports.ports))) for ports in table.sets)),
+    )
+
+
+def counters(channel: NetlinkSocket, table: str) -> dict[str, int]:
+    """Packets counted so far by each counting rule, by the rule's comment. Raises NetlinkError."""
+    rules = _dump(channel, _RuleMessage, nft.NFT_MSG_GETRULE, [("NFTA_RULE_TABLE", table)])
+    found: dict[str, int] = {}
+    for rule in rules:
+        for expression in rule.get_attr("NFTA_RULE_EXPRESSIONS") or ():
+            if expression.get_attr("NFTA_EXPR_NAME") == "counter":
+                data = expression.get_attr("NFTA_EXPR_DATA")
+                found[_comment(rule)] = data.get_attr("NFTA_COUNTER_PACKETS")
+    return found
+
+
+def _replacement(table: Table, flags: int) -> Iterator[Request]:
+    # Adding an existing table is no error, so "add, delete, add" replaces it whether or not it
+    # was there; within one transaction no packet sees the moment between. Adding with the owner
+    # flag also takes a table over that a former owner left behind.
+    yield _table(nft.NFT_MSG_NEWTABLE, table.name, flags)
+    yield _table(nft.NFT_MSG_DELTABLE, table.name)
+    yield _table(nft.NFT_MSG_NEWTABLE, table.name, flags)
+    for identity, ports in enumerate(table.sets, start=1):
+        yield _set(table.name, ports, identity)
+        if ports.ports:
+            yield _elements(nft.NFT_MSG_NEWSETELEM, table.name, ports)
+    for chain in table.chains:
+        yield _chain(table.name, chain)
+        for rule in chain.rules:
+            yield _rule(table.name, chain.name, rule)
+
+
+def _is_table(error: NetlinkError) -> bool:
+    return error.what.startswith("table ")
+
+
+def _message(
+    kind: type[Message], number: int, flags: int, what: str, attributes: list[tuple[str, Any]]
+) -> Request:
+    message = kind()
+    message["attrs"] = attributes
+    message["header"]["type"] = NFNL_SUBSYS_NFTABLES << 8 | number
+    message["header"]["flags"] = NLM_F_REQUEST | flags
+    message["nfgen_family"] = NFPROTO_INET
+    message.encode()
+    return Request(bytes(message.data), what)
+
+
+def _table(number: int, name: str, flags: int | None = None) -> Request:
+    attributes: list[tuple[str, Any]] = [("NFTA_TABLE_NAME", name)]
+    if flags is not None:
+        attributes.append(("NFTA_TABLE_FLAGS", flags))
+    create = NLM_F_CREATE if number == nft.NFT_MSG_NEWTABLE else 0
+    return _message(nft.nft_table_msg, number, create, f"table {name}", attributes)
+
+
+def _chain(table: str, chain: Chain) -> Request:
+    hook = {
+        "attrs": [
+            ("NFTA_HOOK_HOOKNUM", chain.hook.value),
+            ("NFTA_HOOK_PRIORITY", chain.priority),
+        ]
+    }
+    attributes = [
+        ("NFTA_CHAIN_TABLE", table),
+        ("NFTA_CHAIN_NAME", chain.name),
+        ("NFTA_CHAIN_HOOK", hook),
+        ("NFTA_CHAIN_TYPE", chain.kind),
+        ("NFTA_CHAIN_POLICY", chain.default.value),
+    ]
+    what = f"chain {table} {chain.name}"
+    return _message(nft.nft_chain_msg, nft.NFT_MSG_NEWCHAIN, NLM_F_CREATE, what, attributes)
+
+
+def _rule(table: str, chain: str, rule: Rule) -> Request:
+    attributes = [
+        ("NFTA_RULE_TABLE", table),
+        ("NFTA_RULE_CHAIN", chain),
+        ("NFTA_RULE_EXPRESSIONS", of_rule(rule)),
+        ("NFTA_RULE_USERDATA", rule.comment),
+    ]
+    flags = NLM_F_CREATE | NLM_F_APPEND
+    what = f"rule {table} {chain} {rule.comment!r}"
+    return _message(_RuleMessage, nft.NFT_MSG_NEWRULE, flags, what, attributes)
+
+
+def _set(table: str, ports: PortSet, identity: int) -> Request:
+    attributes = [
+        ("NFTA_SET_TABLE", table),
+        ("NFTA_SET_NAME", ports.name),
+        ("NFTA_SET_FLAGS", frozenset()),
+        ("NFTA_SET_KEY_TYPE", PORT_KEY_TYPE),
+        ("NFTA_SET_KEY_LEN", PORT_KEY_SIZE),
+        ("NFTA_SET_ID", identity),
+    ]
+    what = f"set {table} {ports.name}"
+    return _message(nft.nft_set_msg, nft.NFT_MSG_NEWSET, NLM_F_CREATE, what, attributes)
+
+
+def _elements(number: int, table: str, ports: PortSet) -> Request:
+    keys = [{"attrs": [("NFTA_DATA_VALUE", struct.pack("!H", port))]} for port in ports.ports]
+    attributes = [
+        ("NFTA_SET_ELEM_LIST_TABLE", table),
+        ("NFTA_SET_ELEM_LIST_SET", ports.name),
+        ("NFTA_SET_ELEM_LIST_ELEMENTS", [{"attrs": [("NFTA_SET_ELEM_KEY", key)]} for key in keys]),
+    ]
+    flags = NLM_F_CREATE if number == nft.NFT_MSG_NEWSETELEM else 0
+    what = f"elements of set {table} {ports.name}"
+    return _message(nft.nft_set_elem_list_msg, number, flags, what, attributes)
+
+
+def _dump(
+    channel: NetlinkSocket, kind: type[Message], number: int, attributes: Message = ()
+) -> list[Message]:
+    request = _message(kind, number, NLM_F_DUMP, f"dump {kind.__name__}", list(attributes))
+    return [_decoded(kind, Request(answer, request.what)) for answer in channel.dump(request)]
+
+
+def _decoded(kind: type[Message], request: Request) -> Message:
+    message = kind(request.message)
+    message.decode()
+    return message
+
+
+def _name(held: Message) -> str:
+    return str(held.get_attr("NFTA_SET_NAME"))
+
+
+def _comment(rule: Message) -> str:
+    return str(rule.get_attr("NFTA_RULE_USERDATA") or "")
+
+
+def _held_chain(chain: Message) -> Plain:
+    hook = chain.get_attr("NFTA_CHAIN_HOOK")
+    return (
+        chain.get_attr("NFTA_CHAIN_NAME"),
+        chain.get_attr("NFTA_CHAIN_TYPE"),
+        None if hook is None else hook.get_attr("NFTA_HOOK_HOOKNUM"),
+        None if hook is None else hook.get_attr("NFTA_HOOK_PRIORITY"),
+        chain.get_attr("NFTA_CHAIN_POLICY"),
+    )
+
+
+def _held_rule(rule: Message) -> HeldRule:
+    return HeldRule(
+        chain=rule.get_attr("NFTA_RULE_CHAIN"),
+        comment=_comment(rule),
+        expressions=_plain(rule.get_attr("NFTA_RULE_EXPRESSIONS")),
+    )
+
+
+def _held_ports(channel: NetlinkSocket, table: str, name: str) -> tuple[int, ...]:
+    which = [("NFTA_SET_ELEM_LIST_TABLE", table), ("NFTA_SET_ELEM_LIST_SET", name)]
+    ports = []
+    for answer in _dump(channel, nft.nft_set_elem_list_msg, nft.NFT_MSG_GETSETELEM, which):
+        for element in answer.get_attr("NFTA_SET_ELEM_LIST_ELEMENTS") or ():
+            key = element.get_attr("NFTA_SET_ELEM_KEY").get_attr("NFTA_DATA_VALUE")
+            ports.append(int.from_bytes(key, "big"))
+    return tuple(sorted(ports))
+
+
+def _plain(value: Message) -> Plain:
+    """Decoded attributes as nested, sorted tuples: comparable, without what changes by itself."""
+    if isinstance(value, dict) and "attrs" in value:
+        pairs = [(slot[0], _plain(slot[1])) for slot in value["attrs"]]
+        return tuple(sorted(pair for pair in pairs if pair[0] not in VOLATILE))
+    if isinstance(value, list):
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, frozenset):
+        return tuple(sorted(value))
+    return value
