@@ -235,11 +235,13 @@ class HostPattern:
         return self.host is not None
 
     def matches(self, host: Host) -> bool:
-        """Whether ``host`` is one that the pattern names; a star never stands for an address."""
+        """Whether ``host`` is one that the pattern names.
+
+        A star never stands for an address: a pattern ends in two literal labels, the last of which
+        is no number.
+        """
         if self.host is not None:
             return self.host.text == host.text
-        if host.address is not None:
-            return False
         return self.matches_labels(host.text.split(".")[::-1])
 
     def matches_labels(self, labels: list[str]) -> bool:

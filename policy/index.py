@@ -320,8 +320,7 @@ def compile_policy(
     protocols = _protocols(policy.supervisor.accept)
     grants = tuple(
         Grant(entry, endpoint, callers, place, protocols)
-        # By key, so that the matched rule does not depend on the order in the file.
-        for entry in sorted(policy.network_policies, key=lambda entry: entry.key)
+        for entry in policy.network_policies
         for callers in (_callers(entry.binaries, mode, links),)
         for place, endpoint in enumerate(entry.endpoints)
     )
@@ -414,4 +413,5 @@ def _by_port(grants: list[Grant], hostless: Ports) -> Ports:
 
 
 def _rank(grant: Grant) -> tuple[str, int]:
+    """By key, so that the rule that is named does not depend on the order in the file."""
     return grant.entry.key, grant.reference.endpoint or 0

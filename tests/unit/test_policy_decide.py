@@ -217,6 +217,27 @@ def test_case_57_a_plain_endpoint_in_another_entry_does_not_undo_inspection():
     assert request(index, "DELETE", "/x").code is codes.REQUEST_NOT_ALLOWED
 
 
+def test_several_endpoints_together_are_as_strict_as_the_strictest():
+    index = plain(
+        entry("a", endpoint(HOST, tls="skip", ech="refuse")), entry("b", endpoint("*.example.com"))
+    )
+    admission = connect(index).admission
+    assert (admission.tls, admission.ech) == ("auto", "refuse")
+
+
+def test_the_exact_name_of_one_endpoint_counts_beside_the_star_of_another():
+    index = plain(entry("a", endpoint("*.example.com")), entry("b", endpoint(HOST, tls="skip")))
+    assert connect(index).admission.addresses.trust is Trust.EXACT_HOST
+
+
+def test_a_plain_endpoint_does_not_open_what_an_unevaluated_one_guards():
+    index = plain(
+        entry("a", endpoint(HOST, protocol="graphql")), entry("b", endpoint("*.example.com"))
+    )
+    assert connect(index).code is codes.NOT_ENFORCED
+    assert connect(index, "b.example.com").verdict == "allow"
+
+
 def test_endpoints_whose_networks_differ_are_denied_instead_of_guessed():
     index = plain(
         entry("a", endpoint(HOST, allowed_ips=("10.0.0.0/8",))),
@@ -353,6 +374,12 @@ def test_case_46_a_deny_rule_needs_each_key_and_one_value(query, verdict):
     assert request(index, "DELETE", "/x", query).verdict == verdict
 
 
+def test_a_plus_in_a_query_is_a_space():
+    index = rules_of(rest("GET", "/search", q="a b"))
+    assert request(index, "GET", "/search", "q=a+b").verdict == "allow"
+    assert request(index, "GET", "/search", "q=a%2Bb").verdict == "deny"
+
+
 def test_alternatives_for_a_value_are_any_of_them():
     index = rules_of(rest("POST", "/issues", draft=("true", "f*")))
     assert request(index, "POST", "/issues", "draft=true&draft=false").verdict == "allow"
@@ -425,6 +452,8 @@ def test_an_encoded_slash_needs_the_chosen_endpoint_to_allow_it():
     assert request(index, "GET", "/pkg/@scope%2fname").path == "/pkg/@scope%2Fname"
     refused = request(index, "GET", "/pkg/secret/a%2fb")
     assert refused.code is codes.PATH_ENCODED_SLASH
+    dots = request(index, "GET", "/pkg/a%2f..%2fb")
+    assert dots.code is codes.PATH_AMBIGUOUS_DOTS
     without = rules_of(rest("GET"))
     assert request(without, "GET", "/a%2fb").code is codes.PATH_ENCODED_SLASH
 
