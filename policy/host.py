@@ -16,7 +16,6 @@ import ipaddress
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 from policy import codes
@@ -28,8 +27,6 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # RFC 1035 section 2.3.4: 255 octets on the wire are 253 characters without the final dot.
 MAX_NAME = 253
 MAX_LABEL = 63
-# Names that a workload makes up must not grow our memory; a name costs about 400 bytes.
-CACHED_HOSTS = 1024
 
 # What most names look like, canonical as they stand: one test for characters, hyphens and a last
 # label that is no number. Possessive throughout, so its time is linear.
@@ -60,16 +57,11 @@ def canonical_host(text: str) -> Host:
     ``policy.host-*`` code for everything else, above all for other spellings of IPv4 addresses,
     which resolvers accept (inet_aton(3)) and rules would not match.
     """
-    # Beyond this no spelling shrinks to a name; it keeps hostile text out of the cache, too.
-    if len(text) > MAX_NAME * 4:
-        raise codes.refused(codes.HOST_TOO_LONG, f"the host has {len(text)} characters")
-    return _canonical_host(text)
-
-
-@lru_cache(maxsize=CACHED_HOSTS)
-def _canonical_host(text: str) -> Host:
     if len(text) <= MAX_LABEL and _SIMPLE.fullmatch(text) and "xn--" not in text:
         return Host(text)
+    # No spelling of this length shrinks to a name, and nothing below should have to read it.
+    if len(text) > MAX_NAME * 4:
+        raise codes.refused(codes.HOST_TOO_LONG, f"the host has {len(text)} characters")
     _refuse_foreign_characters(text)
     if text.startswith("[") or text.endswith("]"):
         return _bracketed(text)

@@ -260,8 +260,8 @@ def _add_binary(grant: Grant, connection: ConnectionIntent, code: Code) -> Sugge
 
 def _accept(index: Index, connection: ConnectionIntent, code: Code) -> Suggestion:
     """Every protocol that the host and port ask for, so that one acceptance is enough."""
-    host = canonical_host(connection.host)
-    grants = index.ports_of(host).get(connection.port, ())
+    _, ports = index.look_up(connection.host)
+    grants = ports.get(connection.port, ())
     asked = sorted({str(g.endpoint.protocol) for g in grants if g.admission.inspect})
     return Suggestion(
         action="accept-feature",
