@@ -294,7 +294,8 @@ def _holds(network: Network, address: Address) -> bool:
 
 
 def _judge_gateway(address: Address, rule: AddressRule) -> AddressVerdict:
-    if any(address in network for network in rule.networks) and address not in METADATA:
+    is_it = any(address in network for network in rule.networks)
+    if is_it and address.is_link_local and address not in METADATA:
         return _allowed(address, "the host gateway")
     return _refused(codes.ADDRESS_NOT_GATEWAY, address, "not the host gateway")
 

@@ -265,11 +265,11 @@ class Node:
             if not below:
                 break
             nodes = below
-        # A pattern may end before the name does (**, part of a label) or the other way round.
+        # A pattern's known labels may end before the name does, and must be meant to.
         return [
             grant
             for grant in found
-            if grant.endpoint.host is not None and grant.endpoint.host.matches_labels(labels)
+            if grant.endpoint.host is not None and grant.endpoint.host.matches_rest(labels)
         ]
 
 
@@ -398,6 +398,8 @@ def _exact(exact: dict[str, list[Grant]], starred: Node, hostless: Ports) -> dic
 
 
 def _by_port(grants: list[Grant], hostless: Ports) -> Ports:
+    if len(grants) == 1 and not hostless:
+        return dict.fromkeys(grants[0].endpoint.ports, tuple(grants))
     ports: dict[int, list[Grant]] = {port: list(some) for port, some in hostless.items()}
     for grant in grants:
         for port in grant.endpoint.ports:
