@@ -80,8 +80,9 @@ CHANGES = {
 def test_what_the_loader_refuses_for_its_shape_the_schema_refuses(change):
     """And what the schema refuses, the loader refuses: every place of the example is spoilt once."""
     for path in places(EXAMPLE_DATA):
-        if "config" in path:
-            continue  # a middleware's own settings are anything
+        # A middleware's own settings are anything; further items of a list are like its first two.
+        if "config" in path or any(isinstance(step, int) and step > 1 for step in path):
+            continue
         document = changed(EXAMPLE_DATA, path, CHANGES[change])
         errors = {
             f.code for f in findings_of(json.dumps(document).encode()) if f.severity == "error"
