@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from policy import document_codes as codes
 from policy.document import Mapping, Node, Sequence, Word
-from policy.findings import Origin, PatternError
+from policy.findings import Origin, PatternError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,8 +89,8 @@ class Text:
         if self.words:
             return self._word(node, path, report)
         if node.plain and _AMBIGUOUS.fullmatch(text) and not (self.number and text.isdigit()):
-            message = f"{text} unquoted is not text to every reader of YAML"
-            remedy = f'Write "{text}".'
+            message = f"{shown(text)} unquoted is not text to every reader of YAML"
+            remedy = f'Write "{shown(text)}".'
             return _report(codes.WRONG_KIND, node, path, report, message, remedy=remedy)
         if not text and not self.empty:
             return _report(codes.OUT_OF_RANGE, node, path, report, "the text is empty")
@@ -414,7 +414,7 @@ def _report(
 
 def _wrong_kind(node: Node, path: str, report: Report, wanted: str) -> _Bad:
     if isinstance(node, Word):
-        found = (node.text[:80] if node.plain else repr(node.text[:80])) or "nothing"
+        found = (shown(node.text) if node.plain else repr(node.text[:80])) or "nothing"
     else:
         found = "a map" if isinstance(node, Mapping) else "a list"
     message = f"{found} stands where {wanted} is wanted"
