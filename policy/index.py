@@ -258,10 +258,13 @@ class Node:
         for label in labels:
             below = []
             for node in nodes:
-                for child in (node.children.get(label), node.star):
-                    if child is not None:
-                        below.append(child)
-                        found += child.grants
+                child = node.children.get(label)
+                if child is not None:
+                    below.append(child)
+                    found += child.grants
+                if node.star is not None:
+                    below.append(node.star)
+                    found += node.star.grants
             if not below:
                 break
             nodes = below
