@@ -30,7 +30,7 @@ MAX_NODES = 100_000
 MAX_WORD = 8192
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Word:
     """A scalar: its text, and whether it was written without quotes."""
 
@@ -41,7 +41,7 @@ class Word:
     size: int = 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Sequence:
     """A list."""
 
@@ -51,7 +51,7 @@ class Sequence:
     size: int = 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Mapping:
     """A map; its keys are distinct words, in the order of the file."""
 
@@ -64,7 +64,7 @@ class Mapping:
 Node = Word | Sequence | Mapping
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Start:
     """The file as a whole, as a place."""
 
