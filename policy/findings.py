@@ -66,6 +66,11 @@ class Finding:
         return f"{place}: {self.severity}: {self.message} [{self.code}]{where}; {self.remedy}"
 
 
+def shown(text: str) -> str:
+    """The beginning of hostile text in one printable line; quoted where it would not be one."""
+    return text[:80] if text[:80].isprintable() else repr(text[:80])
+
+
 class PatternError(ValueError):
     """One word of the document cannot be what its place asks for."""
 

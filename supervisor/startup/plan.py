@@ -206,11 +206,15 @@ def _workspace(
 
 
 def _files(start: StartWorkload, facts: Facts, policy: Policy) -> ConfineFiles:
+    baseline = [BaselinePath(path.path, path.write, path.reason) for path in BASELINE]
+    if start.argv[0].startswith("/"):
+        # An agent image may be one static binary anywhere; naming it is asking for it to run.
+        baseline.append(BaselinePath(start.argv[0], False, "the command"))
     rules = path_rules(
         read_only=[entry.path for entry in policy.filesystem.read_only],
         read_write=[entry.path for entry in policy.filesystem.read_write],
         workdir=start.cwd if policy.filesystem.include_workdir else None,
-        baseline=[BaselinePath(path.path, path.write, path.reason) for path in BASELINE],
+        baseline=baseline,
         nested_sandbox=start.toggles.nested_sandbox,
     )
     return ConfineFiles(

@@ -6,16 +6,18 @@ import time
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
 from supervisor.identity.account_files import read_accounts
+from supervisor.identity.mapped import check_identity_mapped
 from supervisor.kernel import prctl
 from supervisor.monitor import codes as monitor_codes
 from supervisor.monitor.lifecycle import SUPERVISOR_STATUS, Finish, Lifecycle
 from supervisor.monitor.loop import Loop, open_signals
 from supervisor.settings import RunSettings, runtime_tree
+from supervisor.startup.containment import containment
 from supervisor.startup.execute import Running, execute
 from supervisor.startup.facts import Facts, gather
 from supervisor.startup.plan import Plan, build
 from supervisor.startup.policy import obtain_policy
-from supervisor.startup.report import ContainmentReport, Control, table
+from supervisor.startup.report import table
 from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
 
@@ -59,6 +61,7 @@ def prepare_plan(settings: RunSettings, stages: Stages) -> tuple[Plan, Facts]:
         accounts=read_accounts("/"),
         supervisor_tree=runtime_tree(),
     )
+    check_identity_mapped(plan.identity)
     stages.mark("plan")
     return plan, facts
 
@@ -73,58 +76,6 @@ def _start(settings: RunSettings, log: Log) -> tuple[Plan, Running]:
     else:
         log.say(table(report))
     return plan, running
-
-
-def containment(plan: Plan, running: Running, facts: Facts, stages: Stages) -> ContainmentReport:
-    """What holds now, from what was done and read back."""
-    identity = plan.identity
-    return ContainmentReport(
-        identity={
-            "user": identity.user,
-            "uid": identity.uid,
-            "gid": identity.gid,
-            "groups": list(identity.groups),
-            "sources": dict(identity.sources),
-        },
-        policy={"file": plan.policy.file},
-        kernel=facts.kernel,
-        controls=tuple(_controls(plan, running)),
-        warnings=(*plan.warnings, *running.notes),
-        withheld=plan.withheld,
-        workspace={} if running.workspace is None else running.workspace.as_dict(),
-        stages_ms=stages.took_ms,
-    )
-
-
-def _controls(plan: Plan, running: Running) -> list[Control]:
-    if running.fence is None:
-        raise ValueError("a plan without a fence cannot have been executed")
-    fence = running.fence.report
-    through = "through a user namespace" if fence.user_namespace else "with CAP_SYS_ADMIN"
-    network = {
-        "namespace": f"own network namespace {through}, {fence.rules} rules, lo only",
-        "loopback-only": "the container's own namespace, which has lo only",
-        "pod": f"rules in the pod's namespace, {fence.rules} rules",
-    }[fence.form]
-    held = [
-        Control(
-            name="privileges",
-            state="enforced",
-            mechanism="ids, groups, five capability sets, no_new_privs",
-            verified="read back from /proc before exec, becoming root again refused",
-        ),
-        Control(name="network", state="enforced", mechanism=network, verified="read back"),
-    ]
-    return held + [
-        Control(
-            name=item.control,
-            state="absent",
-            mechanism=item.cause,
-            verified="/sys/fs/cgroup",
-            allowed_by=item.allowed_by,
-        )
-        for item in plan.degraded
-    ]
 
 
 def _refused(refusal: Refusal, log: Log) -> int:

@@ -1,7 +1,7 @@
 """Give a whole tree to the identity: alone when it is small, by two processes when it is not.
 
 System calls are nearly all of the cost, so a second core halves it. Both processes walk all
-directories; a directory is *handled* by the one that its inode number falls to. No messages, no
+directories; a directory is *handled* by the one that its path's hash falls to. No messages, no
 locks, nothing to balance: whoever handles a directory hands over its entries and then itself,
 which keeps the order that ``entries`` relies on.
 """
@@ -38,7 +38,8 @@ def take_over(step: TakeOver, tally: Tally, watch: Watch) -> None:
             os.close(root)
             return
         crew = _Crew(step, tally, watch)
-        with Walk(root, step.path, crew.visit, tally) as walk:
+        with Walk(crew.visit, tally) as walk:
+            walk.enter(root, step.path)
             if walk.advance(until=crew.wants_helper):
                 crew.finish_together(walk) if _processors() > 1 else walk.finish()
     except OSError as error:
@@ -78,9 +79,9 @@ class _Crew:
     def visit(self, fd: int, path: str) -> list[str]:
         """Handle a directory if it is ours; return its directories in any case."""
         self.watch.look(path, self.tally.entries)
-        status = os.fstat(fd)
-        # A tuple's hash mixes, so neighbouring or only even inode numbers spread evenly.
-        if hash((status.st_dev, status.st_ino)) % self.shares != self.share:
+        # By path, not by inode number: overlayfs may number a directory anew when it copies it
+        # up, and then both would leave it to the other. A fork keeps the hash's random key.
+        if hash(path) % self.shares != self.share:
             with os.scandir(fd) as listing:
                 return [entry.name for entry in listing if entry.is_dir(follow_symlinks=False)]
         return Entries(fd, path, self.step, self.tally).hand_over(self.watch)
