@@ -80,6 +80,16 @@ def canonical_host(text: str) -> Host:
     return _name_or_ipv4(".".join(labels), shown=text)
 
 
+def import_tables() -> None:
+    """Import what international names need, for a process that soon may not read files any more.
+
+    Others leave it to the first such name: the tables cost 10 ms.
+    """
+    import encodings.punycode  # noqa: F401 - imported by the first str.encode("punycode")
+
+    import idna.uts46data  # noqa: F401 - imported by the first mapping
+
+
 def _refuse_foreign_characters(text: str) -> None:
     """One code for each way in which text pretends to be a host."""
     for character in text:
