@@ -9,7 +9,7 @@ Dialect of host patterns (the table in policy/vectors.md is tested against this 
     **.example.com           one label or more before the domain; '**' only as whole first label
     *.s3.*.amazonaws.com     a later star is a whole label
 
-A pattern with stars has three labels or more and ends in two literal ones.
+A pattern with stars ends in two literal labels or more, and they are no registry (co.uk).
 """
 
 import ipaddress
@@ -36,6 +36,11 @@ _LABEL = re.compile(r"[a-z0-9_-]+")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _DOTS = re.compile(r"[.\u3002\uff0e\uff61]")  # UTS 46: what browsers and resolvers read as a dot
 _DELIMITERS = frozenset("/\\?#")
+
+
+# Below a country's domain these are where anyone registers: *.co.uk is as broad as *.com. Not the
+# whole public suffix list, which changes weekly; what no site of its own is called.
+_REGISTRY_LABELS = frozenset({"ac", "co", "com", "edu", "gov", "net", "org"})
 
 
 class Host(NamedTuple):
@@ -184,7 +189,9 @@ def _name_or_ipv4(text: str, *, shown: str) -> Host:
 def _refuse_stars(text: str, labels: list[str]) -> None:
     """Refuse stars where the dialect has none."""
     first, rest = labels[0], labels[1:]
-    if len(labels) < 3 or any("*" in label for label in labels[-2:]):
+    literal = labels[max(place for place, label in enumerate(labels) if "*" in label) + 1 :]
+    is_registry = len(literal) == 2 and literal[0] in _REGISTRY_LABELS and len(literal[1]) == 2
+    if len(literal) < 2 or is_registry:
         raise codes.refused(codes.PATTERN_HOST_BROAD, f"{text!r} matches too many names")
     if any("*" in label and label != "*" for label in rest) or ("**" in first and first != "**"):
         raise codes.refused(codes.PATTERN_HOST_STAR, f"{text!r} has a star inside a label")

@@ -2,7 +2,8 @@
 
 A decision must not get slower with the number of rules: exact hosts are found in a dict, patterns
 with stars in a tree of labels read from the right. What a pattern with stars contributes to a host
-that is also named exactly is merged in beforehand, so the common case is one look-up.
+that is also named exactly is merged in beforehand, so the common case is one look-up. Tried one by
+one are only the entries for the same host and port, and patterns that differ inside one label.
 """
 
 from __future__ import annotations
