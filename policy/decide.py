@@ -75,12 +75,13 @@ def _connection(index: Index, intent: ConnectionIntent) -> tuple[Decision, tuple
     if grants is None or intent.port in CONTROL_PLANE_PORTS:
         return _no_endpoint(index, intent.port, is_host_known=bool(ports)), ()
     decision, matched = _for_caller(grants, intent)
+    each: tuple[Grants, ...] = (matched,)
+    if intent.others:
+        decision, each = _for_holders(grants, intent, decision, matched)
     if index.gateway is not None and name in HOST_GATEWAY_NAMES and decision.admission is not None:
         admission = decision.admission._replace(addresses=index.gateway)
         decision = decision._replace(admission=admission)
-    if not intent.others:
-        return decision, (matched,)
-    return _for_holders(grants, intent, decision, matched)
+    return decision, each
 
 
 def _no_endpoint(index: Index, port: int, *, is_host_known: bool) -> Decision:

@@ -150,6 +150,8 @@ def test_case_39_names_of_the_host_gateway_lead_to_the_trusted_address_only():
     starred = connect(index, "host.docker.internal", 443).admission.addresses
     assert starred.trust is Trust.GATEWAY
     assert connect(plain(entries), "host.docker.internal").admission.addresses.trust is Trust.PUBLIC
+    both = connect(index, "host.docker.internal", 8080, others=(Caller(binary=CURL),))
+    assert both.admission.addresses == rule
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "127.0.0.1", "::1", "198.18.0.1"])
