@@ -114,7 +114,7 @@ def _ranges(rules: dict[str, Rule], column: int) -> list[tuple[int, Decision]]:
     decisions = {NUMBERS[name][column]: rule.decision for name, rule in rules.items()}
     numbers = sorted(number for number in decisions if number is not None)
     ranges: list[tuple[int, Decision]] = []
-    for number in range(numbers[-1] + 1):  # one beyond the last: the run that never ends
+    for number in range(numbers[-1] + 2):  # one beyond the last: the run that never ends
         decision = decisions.get(number, ENOSYS)
         if not ranges or ranges[-1][1] != decision:
             ranges.append((number, decision))

@@ -52,6 +52,8 @@ class Entries:
         self.fd = fd
         self.path = path
         self.owner = step.owner
+        self.uid = step.owner.uid
+        self.gid = step.owner.gid
         self.may_chown = step.may_chown
         self.tally = tally
         self.status = os.fstat(fd)
@@ -84,7 +86,7 @@ class Entries:
     def _steady_names(self) -> None:
         """Find out whether names can be relied on; take a third party's directory from it."""
         writable_by_others = self.status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if self.status.st_uid not in (ROOT, self.owner.uid) and not writable_by_others:
+        if self.status.st_uid not in (ROOT, self.uid) and not writable_by_others:
             try:
                 os.fchown(self.fd, ROOT, -1)
             except OSError as error:
@@ -98,7 +100,8 @@ class Entries:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return False
-        if status.st_uid == self.owner.uid and status.st_gid == self.owner.gid:
+        uid, gid = self.uid, self.gid  # belongs_to() written out: this runs for every file
+        if status.st_uid == uid and status.st_gid == gid:
             return not self._may_carry_privilege(entry.name, status)
         if (
             not self.names_are_stable
@@ -108,9 +111,7 @@ class Entries:
         ):
             return False
         try:
-            os.chown(
-                entry.name, self.owner.uid, self.owner.gid, dir_fd=self.fd, follow_symlinks=False
-            )
+            os.chown(entry.name, uid, gid, dir_fd=self.fd, follow_symlinks=False)
         except OSError as error:
             self._chown_failed(error, entry.name)
         else:
@@ -153,7 +154,7 @@ class Entries:
             self._skip(Skip.HARD_LINK, name)
         else:
             try:
-                fchownat(inode, self.owner.uid, self.owner.gid)
+                fchownat(inode, self.uid, self.gid)
             except OSError as error:
                 self._chown_failed(error, name)
                 return
@@ -166,7 +167,7 @@ class Entries:
         if belongs_to(self.status, self.owner):
             return
         try:
-            os.fchown(self.fd, self.owner.uid, self.owner.gid)
+            os.fchown(self.fd, self.uid, self.gid)
         except OSError as error:
             self._chown_failed(error, "")
         else:

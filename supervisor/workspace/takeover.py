@@ -34,8 +34,10 @@ def take_over(step: TakeOver, tally: Tally, watch: Watch) -> None:
         root = open_without_links(step.path)
         if root is None:
             return
-        if _is_read_only(root, step, tally):
+        if os.fstatvfs(root).f_flag & os.ST_RDONLY:
+            status = os.fstat(root)
             os.close(root)
+            _pass_over_read_only(status, step, tally)
             return
         crew = _Crew(step, tally, watch)
         with Walk(crew.visit, tally) as walk:
@@ -50,16 +52,12 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _is_read_only(root: int, step: TakeOver, tally: Tally) -> bool:
-    """Skip a read-only mount as a whole, and refuse one whose top is not the identity's."""
-    if not os.fstatvfs(root).f_flag & os.ST_RDONLY:
-        return False
-    status = os.fstat(root)
+def _pass_over_read_only(status: os.stat_result, step: TakeOver, tally: Tally) -> None:
+    """Name a read-only mount as skipped; refuse it if its top is not the identity's."""
     if not belongs_to(status, step.owner):
         cause = f"{shown(step.path)} is read-only and belongs to {status.st_uid}:{status.st_gid}"
         raise Refusal(codes.READ_ONLY, cause)
     tally.skip(Skip.READ_ONLY, step.path)
-    return True
 
 
 class _Crew:
@@ -96,6 +94,7 @@ class _Crew:
 
     def _help(self, walk: Walk) -> dict[str, Any]:
         self.share = 1
+        self.watch.silence()
         self.tally = walk.tally = Tally()
         walk.finish()
         return _to_json(self.tally)

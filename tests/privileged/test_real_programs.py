@@ -202,6 +202,27 @@ def test_a_browsers_own_sandbox_works_when_the_toggle_allows_it(work):
     assert "Operation not permitted" in in_sandbox(work, f"({BROWSER_LIKE}) 2>&1 || true")
 
 
+CHROMIUM = "timeout 60 chromium --headless --disable-gpu --dump-dom {} file://$PWD/page.html 2>log"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("flag", "toggles"),
+    [("--no-sandbox", Toggles()), ("", Toggles(nested_sandbox=True))],
+    ids=["sandbox off", "own sandbox"],
+)
+def test_chromium_renders(work, flag, toggles):
+    page = "<p id=x></p><script>document.getElementById('x').textContent = 6 * 7</script>"
+    (work / "page.html").write_text(page)
+    assert '<p id="x">42</p>' in in_sandbox(work, CHROMIUM.format(flag), toggles)
+
+
+@pytest.mark.nightly
+def test_without_the_toggle_chromium_says_that_it_has_no_sandbox(work):
+    (work / "page.html").write_text("<p>")
+    assert "No usable sandbox" in in_sandbox(work, CHROMIUM.format("") + " || cat log")
+
+
 def test_all_the_programs_are_here():
     """A missing one would not be a skip but a hole."""
     programs = ("bash", "git", "node", "g++", "gdb", "unshare", "ip", "psql")

@@ -18,6 +18,7 @@ import pytest
 from support.confined import become_workload, workplace
 from support.forked import in_child
 
+from supervisor.errors import Refusal
 from supervisor.kernel import filters, seccomp
 from supervisor.kernel.filters import Toggles
 from supervisor.kernel.libc import libc
@@ -406,3 +407,17 @@ def test_the_filter_is_inherited_by_what_is_executed():
         return subprocess.run([*command, "-c", code], capture_output=True, text=True).stdout
 
     assert filtered(execute) == "2\n"
+
+
+def test_a_machine_without_a_table_is_refused():
+    """Under a 32-bit disguise uname says i686: then there is no filter to choose."""
+
+    def disguised():
+        libc.personality(0x0008)  # PER_LINUX32
+        with pytest.raises(Refusal) as refusal:
+            filters.workload(Toggles())
+        return refusal.value.code.name, refusal.value.cause
+
+    code, cause = in_child(disguised)
+    assert code == "kernel.unsupported-architecture"
+    assert "i686" in cause

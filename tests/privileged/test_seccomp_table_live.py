@@ -7,6 +7,7 @@ be the filter's word: the kernel itself would say EFAULT, EINVAL or EBADF.
 
 import ctypes
 import errno
+import os
 
 import pytest
 from support.forked import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, in_child
@@ -95,3 +96,57 @@ def test_numbers_beyond_the_table_are_enosys():
         return found
 
     assert in_child(unknown) == {errno.ENOSYS}
+
+
+def youngest_calls():
+    """What the calls that no header of a stable distribution names yet really do, by number."""
+    here, root_of_at = b"/tmp/sandbox-test-attributes", -100
+
+    class Value(ctypes.Structure):  # struct xattr_args of linux/xattr.h
+        _fields_ = (
+            ("value", ctypes.c_uint64),
+            ("size", ctypes.c_uint32),
+            ("flags", ctypes.c_uint32),
+        )
+
+    def call(name, *arguments):
+        number = NUMBERS[name][this_machine().column]
+        converted = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+        return libc.syscall(ctypes.c_long(number), *converted)
+
+    with open(here, "wb"):
+        pass
+    content, buffer = ctypes.create_string_buffer(b"hello"), ctypes.create_string_buffer(64)
+    given = Value(ctypes.addressof(content), 5, 0)
+    taken = Value(ctypes.addressof(buffer), 64, 0)
+    at = (root_of_at, here, 0)
+    found = {
+        "setxattrat": call("setxattrat", *at, b"user.x", ctypes.byref(given), 16),
+        "listxattrat": call("listxattrat", *at, buffer, 64),
+        "getxattrat": call("getxattrat", *at, b"user.x", ctypes.byref(taken), 16),
+        "value": buffer.raw[:5],
+        "removexattrat": call("removexattrat", *at, b"user.x"),
+        "left": os.listxattr(here),
+        "file_getattr": call("file_getattr", root_of_at, here, buffer, 24, 0),
+        "file_setattr": call("file_setattr", root_of_at, here, buffer, 24, 0),
+        "mseal": call("mseal", 0, 0, 0),
+    }
+    tree = call("open_tree_attr", root_of_at, here, 0, None, 0)
+    found["open_tree_attr"] = os.readlink(f"/proc/self/fd/{tree}").encode()
+    os.unlink(here)
+    return found
+
+
+def test_the_youngest_numbers_are_those_calls():
+    assert in_child(youngest_calls) == {
+        "setxattrat": 0,
+        "listxattrat": len(b"user.x") + 1,
+        "getxattrat": 5,
+        "value": b"hello",
+        "removexattrat": 0,
+        "left": [],
+        "file_getattr": 0,
+        "file_setattr": 0,
+        "mseal": 0,
+        "open_tree_attr": b"/tmp/sandbox-test-attributes",
+    }

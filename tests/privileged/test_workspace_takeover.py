@@ -6,62 +6,14 @@ import stat
 import struct
 
 import pytest
-from support.forked import CLONE_NEWNS, in_child
-from support.trees import bind, mount, owner, owners, scratch
+from support.takeovers import EARLIER, MINE, ROOT, everything_of, fill, in_work, refusal_of, take
+from support.trees import bind, mount, owner, owners
 
 from supervisor.workspace import codes, takeover, walk
-from supervisor.workspace.execute import WorkspaceRefused, execute
-from supervisor.workspace.plan import Owner, TakeOver
 from supervisor.workspace.report import Named, Skip
-
-OWNER = Owner(uid=4242, gid=4243)
-MINE = (4242, 4243)
-ROOT = (0, 0)
-EARLIER = (4000, 4000)
 
 # struct vfs_cap_data, revision 2, effective bit, cap_net_raw (include/uapi/linux/capability.h)
 CAP_NET_RAW_EP = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
-
-
-def take(path="/srv/work", *, may_chown=True, deadline_s=60.0):
-    step = TakeOver(path=str(path), owner=OWNER, may_chown=may_chown, reason="test")
-    return execute((step,), deadline_s=deadline_s)
-
-
-def refusal_of(**changes):
-    with pytest.raises(WorkspaceRefused) as caught:
-        take(**changes)
-    return caught.value
-
-
-def in_work(body, data="mode=0755"):
-    """Run ``body`` with /srv/work, an empty directory of root's on a file system of its own."""
-
-    def run():
-        work = scratch(data) / "work"
-        work.mkdir(mode=0o755)
-        return body(work)
-
-    return in_child(run, unshare=CLONE_NEWNS)
-
-
-def fill(root, *, directories=4, files=4, depth=2):
-    """Make a small regular tree; return how many entries it has, ``root`` included."""
-    count = 1 + files
-    for number in range(files):
-        (root / f"file{number}").touch()
-    for number in range(directories if depth else 0):
-        below = root / f"dir{number}"
-        below.mkdir()
-        count += fill(below, directories=directories, files=files, depth=depth - 1)
-    return count
-
-
-def everything_of(root, uid, gid):
-    for directory, _, files in os.walk(root, topdown=False):
-        for name in files:
-            os.chown(os.path.join(directory, name), uid, gid, follow_symlinks=False)
-        os.chown(directory, uid, gid)
 
 
 @pytest.mark.parametrize("before", [ROOT, EARLIER, (4242, 0), (0, 4243)])
@@ -366,119 +318,30 @@ def test_a_tree_deeper_than_descriptors_and_paths_changes_hands():
     in_work(body)
 
 
-def test_descriptors_do_not_leak():
+def test_more_directories_in_waiting_than_memory_is_meant_for_are_refused(monkeypatch):
+    def body(work):
+        monkeypatch.setattr(walk, "PENDING_DIRECTORIES", 5)
+        fill(work, directories=5, depth=1)
+        assert not take().skipped
+        (work / "dir5").mkdir()
+        assert refusal_of().code is codes.TOO_MANY_DIRECTORIES
+
+    in_work(body)
+
+
+def test_descriptors_do_not_leak_whatever_the_outcome():
     def body(work):
         fill(work)
         (work / "link").symlink_to("x")
         before = os.listdir("/proc/self/fd")
         take()
         take()
+        refusal_of(deadline_s=0.0)
+        refusal_of(path=work / "link")
+        bind(work / "dir0", work / "dir0", read_only=True)
+        os.chown(work, *EARLIER)
+        bind(work, work, read_only=True)
+        refusal_of()
         assert os.listdir("/proc/self/fd") == before
-
-    in_work(body)
-
-
-def test_without_the_capability_a_foreign_entry_is_refused_and_own_ones_pass():
-    import prctl
-
-    def body(work):
-        (work / "file").touch()
-        everything_of(work, *MINE)
-        prctl.cap_effective.chown = False
-        assert take(may_chown=False).changed == 0
-        (work / "theirs").touch()
-        refusal = refusal_of(may_chown=False)
-        assert refusal.code is codes.CHOWN_CAPABILITY
-        assert "/srv/work/theirs" in refusal.cause
-        assert "CHOWN" in refusal.remedy
-
-    in_work(body)
-
-
-def test_a_refusal_in_the_helper_is_the_refusal_of_the_whole(monkeypatch):
-    import prctl
-
-    def body(work):
-        monkeypatch.setattr(takeover, "_processors", lambda: 2)
-        fill(work, directories=6, files=20, depth=3)
-        everything_of(work, *MINE)
-        # Whichever process handles the directory meets it: one foreign file in each.
-        for directory, _, _ in os.walk(work / "dir0"):
-            open(os.path.join(directory, "theirs"), "w").close()
-        prctl.cap_effective.chown = False
-        assert refusal_of(may_chown=False).code is codes.CHOWN_CAPABILITY
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
-
-    in_work(body)
-
-
-def test_a_killed_helper_is_a_refusal(monkeypatch):
-    def body(work):
-        monkeypatch.setattr(takeover, "_processors", lambda: 2)
-        monkeypatch.setattr(takeover._Crew, "_help", lambda crew, walk: os.kill(os.getpid(), 9))
-        fill(work, directories=6, files=20, depth=3)
-        refusal = refusal_of()
-        assert refusal.code is codes.WORKER_DIED
-        assert "signal 9" in refusal.cause
-
-    in_work(body)
-
-
-def test_past_the_deadline_it_stops_refuses_and_says_how_far_it_got(monkeypatch):
-    def body(work):
-        monkeypatch.setattr(takeover, "_processors", lambda: 1)
-        fill(work)
-        refusal = refusal_of(deadline_s=0.0)
-        assert refusal.code is codes.DEADLINE
-        assert refusal.report.deadline_hit
-        assert refusal.report.entries == 0
-        assert owners(work) == {ROOT}
-        assert not take().deadline_hit
-
-    in_work(body)
-
-
-def test_a_second_of_work_gives_a_sign_of_life(monkeypatch, capfd):
-    from supervisor.workspace import watch
-
-    def body(work):
-        monkeypatch.setattr(watch, "PROGRESS_EVERY_S", 0.0)
-        fill(work, directories=1, files=1, depth=1)
-        take()
-
-    in_work(body)
-    assert "workspace: /srv/work/dir0: 2 entries, 0 s\n" in capfd.readouterr().err
-
-
-def test_a_directory_that_may_not_be_read_is_refused_naming_the_capability():
-    import prctl
-
-    def body(work):
-        (work / "closed").mkdir()
-        everything_of(work, *EARLIER)
-        (work / "closed").chmod(0o700)
-        for name in ("dac_override", "dac_read_search"):
-            setattr(prctl.cap_effective, name, False)
-        refusal = refusal_of()
-        assert refusal.code is codes.UNREADABLE
-        assert "DAC_READ_SEARCH" in refusal.remedy
-
-    in_work(body)
-
-
-def test_an_immutable_file_is_refused_and_named():
-    """chattr +i makes chown fail with EPERM although CAP_CHOWN is held."""
-    import fcntl
-
-    FS_IOC_SETFLAGS, FS_IMMUTABLE_FL = 0x40086602, 0x10
-
-    def body(work):
-        (work / "fixed").touch()
-        with (work / "fixed").open() as file:
-            fcntl.ioctl(file, FS_IOC_SETFLAGS, struct.pack("l", FS_IMMUTABLE_FL))
-        refusal = refusal_of()
-        assert refusal.code is codes.CHOWN_REFUSED
-        assert "/srv/work/fixed" in refusal.cause
 
     in_work(body)
