@@ -141,6 +141,4 @@ def _meet(left: _Member, right: _Member) -> bool:
     one, other = left.endpoint.host, right.endpoint.host
     if one is not None and other is not None and not one.overlaps(other):
         return False
-    if left.entry is right.entry:
-        return True
     return any(a.path.overlaps(b.path) for a in left.entry.binaries for b in right.entry.binaries)

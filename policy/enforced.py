@@ -27,7 +27,7 @@ def not_enforced_code(feature: str) -> Code:
     return Code(
         f"policy.not-enforced.{feature}",
         f"This version does not enforce it: {FEATURES[feature]}.",
-        f"Remove it, or list '{feature}' under 'supervisor: accept' and know that.",
+        f"Remove it, or accept that: list '{feature}' under 'supervisor: accept'.",
     )
 
 

@@ -66,6 +66,11 @@ class Finding:
         return f"{place}: {self.severity}: {self.message} [{self.code}]{where}; {self.remedy}"
 
 
+def shown(text: str) -> str:
+    """The beginning of hostile text in one printable line; quoted where it would not be one."""
+    return text[:80] if text[:80].isprintable() else repr(text[:80])
+
+
 class PatternError(ValueError):
     """One word of the document cannot be what its place asks for."""
 
@@ -80,8 +85,8 @@ class PolicyError(Exception):
     """The document is refused; ``findings`` holds everything found, errors among it."""
 
     def __init__(self, findings: tuple[Finding, ...]) -> None:
-        errors = sum(finding.severity == "error" for finding in findings)
-        super().__init__(f"{errors} error(s) in the policy" if errors != 1 else str(findings[0]))
+        errors = [finding for finding in findings if finding.severity == "error"]
+        super().__init__(f"{errors[0]} (one of {len(errors)})" if errors else "no policy")
         self.findings = findings
 
 
