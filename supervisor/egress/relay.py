@@ -22,6 +22,8 @@ from supervisor.egress.poller import READABLE, WRITABLE, Poller
 
 # One shared buffer; a read that fills it turns a flow to splice.
 COPY_SIZE = 64 * 1024
+# A splice that finds less than this turns the flow back.
+TRICKLE = 4 * 1024
 # What one flow may move before the others get their turn: about 1 ms.
 TURN_BYTES = 4 * PIPE_SIZE
 # A database session or an editor's connection may rest for long; an hour without a byte in
@@ -69,6 +71,7 @@ class _Flow:
     """One direction: bytes from ``source`` to ``sink``, and what is held in between."""
 
     __slots__ = (
+        "bulk",
         "done",
         "eof",
         "moved",
@@ -91,6 +94,7 @@ class _Flow:
         self.source = source
         self.sink = sink
         self.pending = early
+        self.bulk = False
         self.pipe: Pipe | None = None
         self.piped = 0
         self.moved = 0
@@ -288,6 +292,8 @@ class Relay:
                 break
             if flow.moved >= stop:
                 return True
+            if flow.bulk and flow.pipe is None:
+                flow.pipe = self._pipes.borrow()
             if flow.pipe is None:
                 self._copy(flow)
             else:
@@ -308,8 +314,7 @@ class Relay:
             flow.eof = True
             return
         flow.pending = bytes(self._buffer[self._send(flow, self._buffer[:count]) : count])
-        if count == COPY_SIZE and not flow.pending:
-            flow.pipe = self._pipes.borrow()
+        flow.bulk = count == COPY_SIZE
 
     def _splice_in(self, flow: _Flow, pipe: Pipe) -> None:
         """Socket to empty pipe: EAGAIN can only mean that the socket has nothing."""
@@ -320,6 +325,8 @@ class Relay:
             return
         flow.piped = count
         flow.eof = count == 0
+        # A trickle again: copying costs less than borrowing a pipe for every packet.
+        flow.bulk = count >= TRICKLE
 
     def _drain(self, flow: _Flow) -> bool:
         """Write what is held; False when the sink blocks first."""
