@@ -31,9 +31,7 @@ IDLE_TUNNELS = 1000
 
 def compile_peer(directory):
     peer = Path(directory) / "peer"
-    subprocess.run(
-        ["gcc", "-O2", "-o", peer, Path(__file__).with_suffix(".c")], check=True
-    )
+    subprocess.run(["gcc", "-O2", "-o", peer, Path(__file__).with_suffix(".c")], check=True)
     return str(peer)
 
 
@@ -77,7 +75,7 @@ def relay_in_python(listen, destination):
         upstream = socket.create_connection(("127.0.0.1", destination))
         for side in (client, upstream):
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        relay.start(client=client, upstream=upstream, ended=lambda tunnel, how: None)
+        relay.start(client=client, upstream=upstream, ended=lambda *_: None)
 
     poller.add(listener.fileno(), accept, LEVEL_IN)
     while True:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from supervisor.egress.pipes import PIPE_SIZE, Pipe, PipePool
-from supervisor.egress.poller import READABLE, WRITABLE, Poller
+from supervisor.egress.poller import ENDING, READABLE, WRITABLE, Poller
 
 # One shared buffer; a read that fills it turns a flow to splice.
 COPY_SIZE = 64 * 1024
@@ -73,6 +73,7 @@ class _Flow:
     __slots__ = (
         "bulk",
         "done",
+        "ending",
         "eof",
         "moved",
         "pending",
@@ -102,6 +103,8 @@ class _Flow:
         self.readable = True
         self.writable = True
         self.eof = False
+        # Unknown is yes, too: the end may have come before we were told of edges.
+        self.ending = True
         self.done = False
         upward = source is tunnel.client
         self.source_reset = End.CLIENT_RESET if upward else End.UPSTREAM_RESET
@@ -196,6 +199,8 @@ class Relay:
         def ready(events: int) -> None:
             if events & READABLE:
                 outgoing.readable = True
+                if events & ENDING:
+                    outgoing.ending = True
                 self._pump(outgoing)
             if events & WRITABLE and not incoming.writable:
                 incoming.writable = True
@@ -308,20 +313,23 @@ class Relay:
         try:
             count = flow.source.recv_into(self._buffer)
         except BlockingIOError:
-            flow.readable = False
+            flow.readable = flow.ending = False  # an end that comes from now on makes an edge
             return
         if count == 0:
             flow.eof = True
             return
         flow.pending = bytes(self._buffer[self._send(flow, self._buffer[:count]) : count])
         flow.bulk = count == COPY_SIZE
+        # epoll(7): less than asked for means that it is empty, and more makes a new edge. The end
+        # may have come with these bytes, in the same edge; then it has to be looked for.
+        flow.readable = flow.bulk or flow.ending
 
     def _splice_in(self, flow: _Flow, pipe: Pipe) -> None:
         """Socket to empty pipe: EAGAIN can only mean that the socket has nothing."""
         try:
             count = os.splice(flow.source.fileno(), pipe.write_end, PIPE_SIZE, flags=_SPLICE)
         except BlockingIOError:
-            flow.readable = False
+            flow.readable = flow.ending = False  # an end that comes from now on makes an edge
             return
         flow.piped = count
         flow.eof = count == 0
