@@ -192,13 +192,10 @@ class Admission:
 
     def reached(self) -> list[Command]:
         """The answer to Reach: upstream is connected."""
-        # Policy may have changed since; what it says now is what counts.
-        decision = self._ask()
-        if not decision.is_forwarded:
-            self._refuse(codes.POLICY_CHANGED, "the policy changed while the connection was made")
-            return self._flush()
+        if self.stage is not Stage.REACH or self.decision is None:
+            raise RuntimeError(f"nothing was to be reached in stage {self.stage}")
         self._out.append(
-            Opened(target=self._known_target(), callers=self._callers(), decision=decision)
+            Opened(target=self._known_target(), callers=self._callers(), decision=self.decision)
         )
         if self._is_connect:
             self._out.append(Say(ESTABLISHED))
@@ -246,7 +243,7 @@ class Admission:
         return self._flush()
 
     def policy_changed(self) -> list[Command]:
-        """There is a new policy: end what it would not allow."""
+        """There is a new policy: end what it would not allow, also while it is being reached."""
         if self.stage in (Stage.REACH, Stage.GATE) and not self._ask().is_forwarded:
             self._refuse(codes.POLICY_CHANGED, "the policy no longer allows the connection")
         return self._flush()

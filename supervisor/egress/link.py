@@ -8,7 +8,7 @@ import socket
 import struct
 from typing import Protocol
 
-from supervisor.egress.poller import READABLE, WRITABLE, Poller
+from supervisor.egress.poller import ENDING, READABLE, WRITABLE, Poller
 
 READ_SIZE = 64 * 1024
 # Reads of one link in a row before the others get their turn.
@@ -45,7 +45,7 @@ class Link:
     """A connected non-blocking socket with an owner; see the module's text."""
 
     __slots__ = (
-        "_backlog", "_ended", "_finishing", "_lingered", "_poller", "_readable", "owner", "sock",
+        "_backlog", "_ended", "_ending", "_finishing", "_lingered", "_poller", "_readable", "owner", "sock",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, sock: socket.socket, owner: LinkOwner) -> None:
@@ -55,6 +55,7 @@ class Link:
         self._backlog = bytearray()
         self._readable = True
         self._ended = False
+        self._ending = True  # not known: looked for until the kernel says that there is nothing
         self._finishing = False
         self._lingered = 0
         try:
@@ -141,6 +142,7 @@ class Link:
             self._push()
         if events & READABLE and self.sock is not None:
             self._readable = True
+            self._ending = self._ending or bool(events & ENDING)
             if not self._finishing:
                 self.owner.stirred(self)
             self.pull()
@@ -152,11 +154,13 @@ class Link:
         try:
             data = self.sock.recv(READ_SIZE)
         except BlockingIOError:
-            self._readable = False
+            self._readable = self._ending = False
             return False
         except OSError:
             self._break()
             return False
+        # epoll(7): a short read emptied it, unless the end came in the same edge.
+        self._readable = len(data) == READ_SIZE or self._ending
         if self._finishing:
             self._lingered += len(data)
             if not data or self._lingered > LINGER_BYTES:

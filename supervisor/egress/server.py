@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from policy.host import Address
@@ -33,6 +34,7 @@ from supervisor.egress.service import Report, Service, Session
 from supervisor.egress.synthetic import TABLE_SIZE, SyntheticTable
 from supervisor.egress.tunnel_session import TunnelSession
 from supervisor.egress.tunnels import end_disallowed_tunnels
+from supervisor.kernel.netlink_exact import NetlinkExact
 from supervisor.kernel.original_dst import original_dst
 from supervisor.kernel.route_get import is_dialled_outside, open_route
 from supervisor.kernel.sock_diag import End, open_sock_diag
@@ -42,6 +44,7 @@ MAX_CONNECTIONS = 10_000
 TICK_S = 1.0
 # Hashing is bound by the disk and by one core; a second thread lets small files pass a large one.
 HASHERS = 2
+REMEMBERED_ADDRESSES = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +181,7 @@ class Egress:
             poller=poller,
             resolver=Resolver(setup.resolv_conf, port=setup.resolver_port),
             budget=LookupBudget(),
-            is_outside=lambda address: is_dialled_outside(route, address),
+            is_outside=_Outside(poller, route).knows,
             is_exact=lambda name: name in self._running().index.exact,
             tasks=tasks,
         )
@@ -277,6 +280,29 @@ class Egress:
             service.sessions.difference_update(over)
 
 
+class _Outside:
+    """Remembers for a second which addresses are not this namespace's own.
+
+    Only an administrator changes those, and the kernel's answer costs as much as the decision.
+    """
+
+    def __init__(self, poller: Poller, route: NetlinkExact) -> None:
+        self._poller = poller
+        self._route = route
+        self._known: dict[Address, bool] = {}
+        self._until = 0.0
+
+    def knows(self, address: Address) -> bool:
+        """Whether ``address`` may be dialled as far as the namespace is concerned."""
+        if self._poller.now >= self._until or len(self._known) >= REMEMBERED_ADDRESSES:
+            self._known.clear()
+            self._until = self._poller.now + 1.0
+        known = self._known.get(address)
+        if known is None:
+            known = self._known[address] = is_dialled_outside(self._route, address)
+        return known
+
+
 class _Nobody:
     """Owns a link for the moment between its making and its session's."""
 
@@ -306,7 +332,13 @@ _NOBODY = _Nobody()
 
 def _end(name: tuple[str, int]) -> End:
     """A socket name as the kernel's tables have it."""
-    return _plain(ip_address(name[0])), name[1]
+    return _address(name[0]), name[1]
+
+
+@lru_cache(REMEMBERED_ADDRESSES)
+def _address(text: str) -> Address:
+    """The kernel's text as an address; it is nearly always the same few."""
+    return _plain(ip_address(text))
 
 
 def _plain(address: Address) -> Address:

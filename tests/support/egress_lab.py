@@ -91,9 +91,13 @@ class Outside(threading.Thread):
 
 
 class Lab:
-    """Namespaces, name server, played monitor and a running egress with one policy."""
+    """Namespaces, name server, played monitor and a running egress with one policy.
 
-    def __init__(self, index, *, hosts=None, table=None, monitor=None):
+    ``apart`` (a function that forks) runs egress in a process of its own, for measuring; events
+    and ``do`` are out of reach then.
+    """
+
+    def __init__(self, index, *, hosts=None, table=None, monitor=None, apart=None):
         self.outside = Outside()
         self._wire()
         names = {(NAME, "A"): [OUTSIDE], (OTHER, "A"): [OUTSIDE]} if table is None else table
@@ -132,6 +136,9 @@ class Lab:
         )
         preload()
         self.error = None
+        if apart is not None:
+            self.pid = apart(lambda: asyncio.run(self._alone()))
+            return
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -147,6 +154,9 @@ class Lab:
         run("ip", "link", "set", "in0", "up")
         self.outside.do(lambda: run("ip", "addr", "add", f"{OUTSIDE}/24", "dev", "out0"))
         self.outside.do(lambda: run("ip", "link", "set", "out0", "up"))
+
+    async def _alone(self):
+        await Egress(self.descriptors, self.setup, lambda event: None).run()
 
     def _serve(self):
         async def main():

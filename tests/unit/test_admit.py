@@ -316,14 +316,6 @@ def test_a_connection_that_the_new_policy_does_not_allow_ends(stage):
     assert refusal(commands) is codes.POLICY_CHANGED
 
 
-def test_a_policy_that_changes_while_upstream_is_dialled_wins():
-    made = admission(is_connect=True)
-    made.start()
-    made.caller_found(BY_CURL)
-    made.current[0] = NOTHING
-    assert body(made.reached())["code"] == "egress.policy-changed"
-
-
 def test_a_policy_that_still_allows_it_changes_nothing():
     made, _ = gate()
     made.current[0] = index(endpoint(NAME, 443), endpoint("other.example.com", 1))
