@@ -39,7 +39,7 @@ class Acceptor:
         self._count = count
         self._limit = limit
         self._report = report
-        self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self._reserve = os.dup(0)
         listener.setblocking(False)
         poller.add(listener.fileno(), self._ready, LEVEL_IN)
 
@@ -77,7 +77,7 @@ class Acceptor:
         with contextlib.suppress(OSError):
             sock, _ = self._listener.accept()
             _reset(sock)
-        self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self._reserve = os.dup(0)
         self._report(Shed(limit=os.strerror(cause.errno or 0), value=0))
 
     def close(self) -> None:

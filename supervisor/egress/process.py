@@ -100,8 +100,10 @@ def _prepare(spec: EgressSpec, policy: bytes, owners: int, orders: int) -> Calla
     from supervisor.egress.hosts import parse_hosts
     from supervisor.egress.resolv_conf import parse_resolv_conf
     from supervisor.egress.server import Descriptors, Egress, Setup, preload
+    from supervisor.egress.synthetic import TABLE_SIZE
 
     preload()
+    os.ftruncate(spec.names, TABLE_SIZE)  # no change but for the first egress of a sandbox
     report = reporter(as_json=spec.log_json, level=spec.log_level)
     setup = Setup(
         index=_compile(policy),

@@ -18,8 +18,6 @@ def sealed(name: str, content: bytes) -> int:
     return descriptor
 
 
-def zeroed(name: str, size: int) -> int:
-    """A descriptor of ``size`` zero bytes that may be mapped and written."""
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-    os.ftruncate(descriptor, size)
-    return descriptor
+def memory(name: str) -> int:
+    """A descriptor of empty memory; whoever writes it first gives it its size."""
+    return os.memfd_create(name, os.MFD_CLOEXEC)

@@ -44,9 +44,9 @@ class Keeper(Protocol):
 class Loop:
     """Runs one Lifecycle against the kernel. Decides nothing: the Lifecycle does."""
 
-    def __init__(self, *, signals: int, main: int, lifecycle: Lifecycle) -> None:
+    def __init__(self, *, signals: int, lifecycle: Lifecycle) -> None:
         self._signals = signals
-        self._main = main
+        self._main = 0
         self._lifecycle = lifecycle
         self._terminal: Terminal | None = None
         self._finish: Finish | None = None
@@ -78,8 +78,9 @@ class Loop:
         """Pump this terminal as well."""
         self._terminal = terminal
 
-    def run(self) -> Finish:
-        """Supervise until the sandbox has ended."""
+    def run(self, main: int) -> Finish:
+        """Supervise the process ``main`` until the sandbox has ended."""
+        self._main = main
         while self._finish is None:
             self._turn()
         if self._terminal is not None:

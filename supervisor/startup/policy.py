@@ -19,7 +19,8 @@ class LoadedPolicy(NamedTuple):
     """The static half, read and checked; and the whole as egress will read it."""
 
     static: Policy
-    wire: bytes  # policy.wire as JSON; empty where nothing of the network is allowed
+    allows_network: bool
+    whole: bytes  # policy.wire as JSON
 
 
 def obtain_policy(settings: RunSettings) -> LoadedPolicy:
@@ -29,7 +30,7 @@ def obtain_policy(settings: RunSettings) -> LoadedPolicy:
     the start. YAML is parsed by an unprivileged child; what it answers is checked again.
     """
     if settings.policy is None:
-        return LoadedPolicy(closed_policy(), b"")
+        return LoadedPolicy(closed_policy(), allows_network=False, whole=b"")
     path = settings.policy
     text = read_policy(path, from_image=settings.policy_from_image)
     try:
@@ -66,7 +67,8 @@ def accept(answer: bytes, path: str) -> LoadedPolicy:
                 static = static_from_wire(wire)
             except WireError as error:
                 raise Refusal(codes.POLICY_LOADER, f"{path}: {error}") from error
-            return LoadedPolicy(static, json.dumps(wire).encode() if allows_network(wire) else b"")
+            whole = json.dumps(wire).encode()
+            return LoadedPolicy(static, allows_network=allows_network(wire), whole=whole)
         case {"findings": [*findings]}:
             raise Refusal(codes.POLICY_INVALID, _shown([str(finding) for finding in findings]))
         case _:

@@ -43,10 +43,8 @@ class CloseNetwork:
     def describe(self) -> list[str]:
         """Lines for ``plan``."""
         if self.served is not None:
-            return [
-                "network: own namespace with no interface but lo; TCP and DNS are captured by "
-                f"egress, all else refused; {self.reason}"
-            ]
+            caught = "own namespace with lo only; TCP and DNS go to egress, all else is refused"
+            return [f"network: {caught}; {self.reason}"]
         return [
             f"network: own namespace with no interface but lo, all traffic out refused; {self.reason}"
         ]
