@@ -14,7 +14,7 @@ from typing import NamedTuple
 from policy import codes
 from policy.codes import Code
 from policy.findings import PatternError
-from policy.host import CACHED_HOSTS, Address
+from policy.host import Address
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -143,6 +143,10 @@ HOST_GATEWAY_NAMES = frozenset(
 )
 
 
+# Addresses come from DNS answers, which others choose: what is remembered of them has a bound.
+CACHED_ADDRESSES = 1024
+
+
 def _narrowest_first(rows: tuple[tuple[str, Class, str, str], ...]) -> tuple[Block, ...]:
     blocks = (Block(ipaddress.ip_network(row[0]), *row[1:]) for row in rows)
     return tuple(sorted(blocks, key=lambda block: -block.network.prefixlen))
@@ -254,7 +258,7 @@ def judge_addresses(
     return next((verdict for verdict in verdicts if not verdict.is_allowed), verdicts[0])
 
 
-@lru_cache(maxsize=CACHED_HOSTS)
+@lru_cache(maxsize=CACHED_ADDRESSES)
 def classify(address: Address) -> tuple[Class, Code, str]:
     """Class, code (unless a rule opens it) and a sentence; embedded addresses included."""
     if address in METADATA:

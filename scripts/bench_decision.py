@@ -10,6 +10,7 @@ hosts as keys.
 """
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from support.built_policies import CURL, endpoint, entry, policy  # noqa: E402
 
 from policy.decide import decide_connection, decide_request  # noqa: E402
 from policy.host import canonical_host  # noqa: E402
-from policy.index import compile_policy  # noqa: E402
+from policy.index import CACHED_HOSTS, compile_policy  # noqa: E402
 from policy.intent import ConnectionIntent, RequestIntent  # noqa: E402
 from policy.model import Policy  # noqa: E402
 
@@ -141,11 +142,10 @@ def measure(size: int, rego_python: str | None) -> dict[str, float]:
         host=f"h{last}.example.com", port=443, binary=CURL, ancestors=("/bin/sh", "/opt/agent")
     )
     starred = ConnectionIntent(host=f"x.d{last}.example.org", port=443, binary=CURL)
-    fresh = iter(
-        [
-            ConnectionIntent(host=f"x{n}.d{last}.example.org", port=443, binary=CURL)
-            for n in range(2_000_000 if size == 10 else 400_000)
-        ]
+    # Far more names than are remembered, in turn: each is new when its turn comes.
+    fresh = itertools.cycle(
+        ConnectionIntent(host=f"x{n}.d{last}.example.org", port=443, binary=CURL)
+        for n in range(10 * CACHED_HOSTS)
     )
     unknown = ConnectionIntent(host="x.nowhere.example", port=443, binary=CURL)
     request = RequestIntent(connection=ask, method="GET", path="/v1/users/7", query="a=b")
