@@ -103,11 +103,11 @@ _V6_ROWS = (
     ("ff00::/8", _N, "multicast", "RFC 4291"),
 )
 
-# What the supervisor's DNS answers with, and the prefix in which the fence keeps its own addresses.
-# The one place of these pools: fence and egress build on them. The IPv6 one is unique local; the
-# IPv4 one is what nobody may use on a real network.
+# What the supervisor's DNS answers with: what nobody may use on a real network, and a unique local
+# prefix (RFC 4193) drawn once for this project. The one place of these pools; fence and egress
+# must mean the same.
 SYNTHETIC_V4 = ipaddress.IPv4Network("198.18.0.0/15")
-SYNTHETIC_V6 = ipaddress.IPv6Network("fd73:6162:6f78::/48")
+SYNTHETIC_V6 = ipaddress.IPv6Network("fdc6:5e1f:9d07::/64")
 
 # Services that hand credentials or configuration to whoever asks from inside a cloud's machine.
 # Those in 169.254.0.0/16 are refused as link-local anyway; here they get their name.

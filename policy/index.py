@@ -23,7 +23,7 @@ from policy.network import Binary, Endpoint, NetworkPolicy, Protocol, RestRule
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from policy.host import Address, HostPattern
+    from policy.host import Address, Host, HostPattern
     from policy.intent import Caller, ConnectionIntent
     from policy.model import Policy
     from policy.path import PathPattern
@@ -295,6 +295,10 @@ class Index:
     exact: Mapping[str, Ports] = field(repr=False)
     look_up: Callable[[str], tuple[str, Ports]] = field(repr=False)
     gateway: AddressRule | None
+
+    def ports_of(self, host: Host) -> Ports:
+        """The grants for ``host`` by port; empty where no rule of the policy names it."""
+        return self.look_up(host.text)[1]
 
 
 def compile_policy(

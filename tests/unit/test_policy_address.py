@@ -165,7 +165,7 @@ def test_allowed_ips_narrow_what_is_dialled():
         assert verdict.code is codes.ADDRESS_NOT_LISTED
 
 
-@pytest.mark.parametrize("text", ["198.18.0.1", "198.19.255.255", "fd73:6162:6f78::1"])
+@pytest.mark.parametrize("text", ["198.18.0.1", "198.19.255.255", "fdc6:5e1f:9d07::1"])
 @pytest.mark.parametrize("rule", [EXACT, listed("0.0.0.0/0", "::/0")], ids=lambda r: r.trust)
 def test_synthetic_addresses_are_never_destinations(text, rule):
     assert judge_address(ip(text), rule=rule, port=443).code is codes.ADDRESS_SYNTHETIC
@@ -187,7 +187,7 @@ def test_synthetic_addresses_are_never_destinations(text, rule):
         "ff02::1/128",
         "198.18.0.0/15",
         "198.18.7.0/24",
-        "fd73:6162:6f78:7::/64",
+        "fdc6:5e1f:9d07::7:0/112",
         "100.100.100.200/32",
         "168.63.129.16/32",
         "fd00:ec2::254/128",
