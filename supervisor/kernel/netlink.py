@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
@@ -73,16 +74,27 @@ class NetlinkError(OSError):
 class NetlinkSocket:
     """One netlink conversation. Not shared between threads; closed by its owner or ``with``."""
 
-    def __init__(self, protocol: int, groups: int = 0) -> None:
-        """Open and bind. ``groups`` is a bit mask of multicast groups to join from the start."""
-        self.socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
-        )
-        self.socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    def __init__(self, held: socket.socket) -> None:
+        """Take over an open netlink socket. ``open`` makes one."""
+        self.socket = held
         self.socket.settimeout(ANSWER_TIMEOUT_S)
-        self.socket.bind((0, groups))
-        self._sequence = 0
+        # A socket that had another life answers late to old numbers; these are new.
+        self._sequence = time.monotonic_ns() // 1000 & 0x7FFFFFFF
+        self._data = b""
+
+    @classmethod
+    def open(cls, protocol: int, groups: int = 0) -> Self:
+        """Open and bind. ``groups`` is a bit mask of multicast groups to join from the start."""
+        held = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        held.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        held.bind((0, groups))
+        return cls(held)
+
+    @classmethod
+    def adopt(cls, descriptor: int) -> Self:
+        """Use a netlink socket that another process opened; it stays open for its holder."""
+        return cls(socket.socket(fileno=os.dup(descriptor)))
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +113,21 @@ class NetlinkSocket:
             if kind == NLMSG_ERROR and sequence == number:
                 _raise_error(body, request.what)
                 return
+
+    def ask(self, request: Request) -> bytes:
+        """Send one request that has one message as its answer, and return that message, whole.
+
+        Raises NetlinkError.
+        """
+        number, message = self._number(request.message)
+        self._send(message, request.what)
+        for sequence, kind, body in self._answers(request.what):
+            if sequence != number:
+                continue
+            if kind != NLMSG_ERROR:
+                return HEADER.pack(HEADER.size + len(body), kind, 0, sequence, 0) + body
+            _raise_error(body, request.what)
+        raise AssertionError("answers never end")
 
     def dump(self, request: Request) -> list[bytes]:
         """Send a dump request and return its answers, whole messages each.

@@ -55,7 +55,7 @@ class Blocked(NamedTuple):
 
 def bind(group: int) -> socket.socket:
     """A non-blocking socket that receives what rules log to ``group``. Raises NetlinkError."""
-    channel = NetlinkSocket(NETLINK_NETFILTER)
+    channel = NetlinkSocket.open(NETLINK_NETFILTER)
     channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     settings = (
         ("bind", NFULA_CFG_CMD, struct.pack("=B", NFULNL_CFG_CMD_BIND)),

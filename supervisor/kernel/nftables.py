@@ -8,7 +8,7 @@ Sources: include/uapi/linux/netfilter/nf_tables.h, nft(8).
 
 import errno
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from supervisor.kernel.codec import Message
@@ -25,11 +25,10 @@ from supervisor.kernel.netlink import (
     NetlinkSocket,
     Request,
 )
-from supervisor.kernel.ruleset import Chain, Held, HeldRule, Plain, PortSet, Rule, Table
+from supervisor.kernel.ruleset import Chain, Held, HeldChain, HeldRule, Plain, PortSet, Rule, Table
 
+NFPROTO_ANY = 0
 NFPROTO_INET = 1
-# One bit per multicast group, from 1: NFNLGRP_NFTABLES is group 7.
-CHANGES_GROUP = 1 << 6
 
 # An owned table is changed by its owner's socket alone; persist keeps it when that socket closes.
 # Owner without persist would vanish with the socket, which opens the fence: never used.
@@ -79,9 +78,9 @@ class _RuleMessage(nft.nft_rule_msg):  # type: ignore[misc]
     nft_expr = _Expression
 
 
-def open_socket(groups: int = 0) -> NetlinkSocket:
-    """A netlink socket for the functions below; with CHANGES_GROUP it also hears of changes."""
-    return NetlinkSocket(NETLINK_NETFILTER, groups)
+def open_socket() -> NetlinkSocket:
+    """A netlink socket for the functions below."""
+    return NetlinkSocket.open(NETLINK_NETFILTER)
 
 
 def install(channel: NetlinkSocket, table: Table) -> int:
@@ -105,12 +104,12 @@ def remove(channel: NetlinkSocket, name: str) -> None:
     channel.batch([_table(nft.NFT_MSG_DELTABLE, name)])
 
 
-def add_port(channel: NetlinkSocket, table: str, ports: PortSet) -> None:
+def add_ports(channel: NetlinkSocket, table: str, ports: PortSet) -> None:
     """Add ``ports.ports`` to the set that ``ports`` names. Raises NetlinkError."""
     channel.batch([_elements(nft.NFT_MSG_NEWSETELEM, table, ports)])
 
 
-def remove_port(channel: NetlinkSocket, table: str, ports: PortSet) -> None:
+def remove_ports(channel: NetlinkSocket, table: str, ports: PortSet) -> None:
     """Take ``ports.ports`` out of the set that ``ports`` names. Raises NetlinkError."""
     channel.batch([_elements(nft.NFT_MSG_DELSETELEM, table, ports)])
 
@@ -124,24 +123,25 @@ def read_back(channel: NetlinkSocket, name: str) -> Held | None:
     found = [table for table in tables if table.get_attr("NFTA_TABLE_NAME") == name]
     if not found:
         return None
-    chains = _dump(channel, nft.nft_chain_msg, nft.NFT_MSG_GETCHAIN)
     rules = _dump(channel, _RuleMessage, nft.NFT_MSG_GETRULE, [("NFTA_RULE_TABLE", name)])
     sets = _dump(channel, nft.nft_set_msg, nft.NFT_MSG_GETSET, [("NFTA_SET_TABLE", name)])
     return Held(
         flags=found[0].get_attr("NFTA_TABLE_FLAGS") or 0,
-        chains=tuple(
-            sorted(
-                _held_chain(chain) for chain in chains if chain.get_attr("NFTA_CHAIN_TABLE") == name
-            )
-        ),
+        chains=tuple(sorted(chain for chain in chains(channel) if chain.table == name)),
         rules=tuple(_held_rule(rule) for rule in rules),
         sets=tuple(sorted((_name(held), _held_ports(channel, name, _name(held))) for held in sets)),
     )
 
 
+def chains(channel: NetlinkSocket, family: int = NFPROTO_INET) -> tuple[HeldChain, ...]:
+    """All chains of all tables of a family (NFPROTO_ANY: of every family). Raises NetlinkError."""
+    found = _dump(channel, nft.nft_chain_msg, nft.NFT_MSG_GETCHAIN, family=family)
+    return tuple(_held_chain(chain) for chain in found)
+
+
 def expected(table: Table, flags: int) -> Held:
     """What ``read_back`` returns when the kernel holds exactly this table."""
-    chains = [_decoded(nft.nft_chain_msg, _chain(table.name, chain)) for chain in table.chains]
+    held = [_decoded(nft.nft_chain_msg, _chain(table.name, chain)) for chain in table.chains]
     rules = [
         _decoded(_RuleMessage, _rule(table.name, chain.name, rule))
         for chain in table.chains
@@ -149,7 +149,7 @@ def expected(table: Table, flags: int) -> Held:
     ]
     return Held(
         flags=flags,
-        chains=tuple(sorted(_held_chain(chain) for chain in chains)),
+        chains=tuple(sorted(_held_chain(chain) for chain in held)),
         rules=tuple(_held_rule(rule) for rule in rules),
         sets=tuple(sorted((ports.name, tuple(sorted(ports.ports))) for ports in table.sets)),
     )
@@ -189,13 +189,19 @@ def _is_table(error: NetlinkError) -> bool:
 
 
 def _message(
-    kind: type[Message], number: int, flags: int, what: str, attributes: list[tuple[str, Any]]
+    kind: type[Message],
+    number: int,
+    flags: int,
+    what: str,
+    attributes: list[tuple[str, Any]],
+    *,
+    family: int = NFPROTO_INET,
 ) -> Request:
     message = kind()
     message["attrs"] = attributes
     message["header"]["type"] = NFNL_SUBSYS_NFTABLES << 8 | number
     message["header"]["flags"] = NLM_F_REQUEST | flags
-    message["nfgen_family"] = NFPROTO_INET
+    message["nfgen_family"] = family
     message.encode()
     return Request(bytes(message.data), what)
 
@@ -264,10 +270,16 @@ def _elements(number: int, table: str, ports: PortSet) -> Request:
 
 
 def _dump(
-    channel: NetlinkSocket, kind: type[Message], number: int, attributes: Message = ()
+    channel: NetlinkSocket,
+    kind: type[Message],
+    number: int,
+    attributes: Sequence[tuple[str, Any]] = (),
+    *,
+    family: int = NFPROTO_INET,
 ) -> list[Message]:
-    request = _message(kind, number, NLM_F_DUMP, f"dump {kind.__name__}", list(attributes))
-    return [_decoded(kind, Request(answer, request.what)) for answer in channel.dump(request)]
+    what = f"dump {kind.__name__}"
+    request = _message(kind, number, NLM_F_DUMP, what, list(attributes), family=family)
+    return [_decoded(kind, Request(answer, what)) for answer in channel.dump(request)]
 
 
 def _decoded(kind: type[Message], request: Request) -> Message:
@@ -284,14 +296,15 @@ def _comment(rule: Message) -> str:
     return str(rule.get_attr("NFTA_RULE_USERDATA") or "")
 
 
-def _held_chain(chain: Message) -> Plain:
+def _held_chain(chain: Message) -> HeldChain:
     hook = chain.get_attr("NFTA_CHAIN_HOOK")
-    return (
-        chain.get_attr("NFTA_CHAIN_NAME"),
-        chain.get_attr("NFTA_CHAIN_TYPE"),
-        None if hook is None else hook.get_attr("NFTA_HOOK_HOOKNUM"),
-        None if hook is None else hook.get_attr("NFTA_HOOK_PRIORITY"),
-        chain.get_attr("NFTA_CHAIN_POLICY"),
+    return HeldChain(
+        table=chain.get_attr("NFTA_CHAIN_TABLE"),
+        name=chain.get_attr("NFTA_CHAIN_NAME"),
+        kind=chain.get_attr("NFTA_CHAIN_TYPE"),
+        hook=None if hook is None else hook.get_attr("NFTA_HOOK_HOOKNUM"),
+        priority=None if hook is None else hook.get_attr("NFTA_HOOK_PRIORITY"),
+        default=chain.get_attr("NFTA_CHAIN_POLICY"),
     )
 
 

@@ -1,6 +1,7 @@
 """For tests of the fence: be another user, be inside a fenced namespace, forbid unshare(2)."""
 
 import ctypes
+import errno
 import os
 import platform
 import socket
@@ -14,6 +15,8 @@ from supervisor.kernel.namespaces import CLONE_NEWNET, CLONE_NEWUSER, setns
 from support.forked import in_child
 
 WORKLOAD = 4242
+# How a refused attempt ends for the program: TCP by reset, the rest by ICMP or at once.
+REFUSALS = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM}
 
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_SECCOMP = 22

@@ -1,0 +1,82 @@
+"""The pod form after it stands: who sees what, who can change it, and how it starts again."""
+
+import os
+import socket
+import subprocess
+import time
+
+import pytest
+from support.fences import REFUSALS, keep_capabilities, send_to
+from support.pods import OUTSIDE_V4, REQUEST, WORKLOAD, as_uid, held, in_world, send_udp
+
+from supervisor.fence.rules import TABLE
+from supervisor.fence.setup import install_pod_fence
+from supervisor.kernel import nflog, nft_changes
+
+
+def test_a_change_is_seen_after_the_capability_is_gone():
+    def work(world, fence):
+        # An orphaned table can be changed by whoever has NET_ADMIN; ours, owned, could not.
+        os.close(fence.sockets["nftables"])
+        changer = os.fork()
+        if changer == 0:
+            wait_for_zero_capabilities(os.getppid())
+            os.execvp("nft", ["nft", "insert", "rule", "inet", TABLE, "output", "accept"])
+        with held(fence, "changes") as changes:
+            keep_capabilities(set())
+            changes.setblocking(False)
+            before = nft_changes.receive(changes)
+            changes.settimeout(5)
+            assert os.waitpid(changer, 0)[1] == 0
+            changed = set()
+            while TABLE not in changed:
+                changed |= nft_changes.parse(changes.recv(1 << 16))
+        return before, changed
+
+    assert in_world(work) == (frozenset(), {TABLE})
+
+
+def wait_for_zero_capabilities(pid):
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with open(f"/proc/{pid}/status") as lines:
+            if "CapEff:\t0000000000000000\n" in lines.read():
+                return
+        time.sleep(0.01)
+    raise TimeoutError("the capabilities were never dropped")
+
+
+def test_nflog_works_after_the_capability_is_gone():
+    def work(world, fence):
+        keep_capabilities({6, 7})
+        with pytest.raises(PermissionError):
+            as_uid(WORKLOAD, lambda: send_udp(OUTSIDE_V4, 4433))
+        with held(fence, "nflog") as log:
+            (blocked,) = nflog.receive(log)
+        return blocked.uid, blocked.protocol, str(blocked.destination), blocked.port
+
+    assert in_world(work) == (WORKLOAD, 17, OUTSIDE_V4, 4433)
+
+
+def test_another_administrator_cannot_remove_the_owned_fence():
+    def work(world, fence):
+        codes = [
+            subprocess.run(["nft", *words], capture_output=True).returncode
+            for words in (["delete", "table", "inet", TABLE], ["flush", "ruleset"])
+        ]
+        return codes[0], send_to(OUTSIDE_V4, kind=socket.SOCK_DGRAM)
+
+    deleted, refusal = in_world(work)
+
+    assert deleted != 0
+    assert refusal in REFUSALS
+
+
+def test_an_earlier_fence_is_replaced_and_owned_again():
+    def work(world, fence):
+        for descriptor in fence.sockets.values():
+            os.close(descriptor)
+        again = install_pod_fence(REQUEST._replace(egress_uid=64000))
+        return again.report.table_owned, again.report.rules == fence.report.rules
+
+    assert in_world(work) == (True, True)
