@@ -4,6 +4,7 @@ Nothing here runs in the monitor. Each step is named, and a kernel's "no" become
 says at which step.
 """
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -178,8 +179,11 @@ def _bind(family: int, kind: int, address: str, port: int) -> socket.socket:
     # No SO_REUSEADDR, no wildcard: nobody else can share the port, and answers leave from the
     # address that was asked.
     bound = socket.socket(family, kind)
-    try:
-        bound.bind((address, port))
-    except OSError as error:
-        raise Refusal(codes.PORT_TAKEN, f"{address} port {port}: {error}") from error
+    with step(f"listening on {address} port {port}"):
+        try:
+            bound.bind((address, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise Refusal(codes.PORT_TAKEN, f"{address} port {port}") from error
     return bound

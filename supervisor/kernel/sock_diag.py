@@ -9,7 +9,7 @@ Sources: sock_diag(7), include/uapi/linux/inet_diag.h.
 import errno
 import socket
 import struct
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 from supervisor.kernel.netlink import (
@@ -52,6 +52,11 @@ class Owner(NamedTuple):
 
     uid: int
     inode: int
+
+
+def endpoint(address: str, port: int) -> Endpoint:
+    """An endpoint from an address in text."""
+    return Endpoint(ip_address(address), port)
 
 
 def open_socket() -> NetlinkSocket:

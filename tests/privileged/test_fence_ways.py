@@ -8,6 +8,7 @@ import time
 import pytest
 from support.fences import WORKLOAD, as_user, become, enter, forbid_unshare, keep_capabilities
 from support.forked import CLONE_NEWNET, CLONE_NEWUSER, in_child
+from support.namespaces import in_own_user_namespace
 
 from supervisor.errors import Refusal
 from supervisor.fence import construction, setup  # noqa: F401 - imported before the uid changes
@@ -116,28 +117,10 @@ def test_where_the_sysctl_forbids_user_namespaces_the_refusal_names_it():
         keep_capabilities(set())
         return refusal_of(lambda: create_namespace(None))
 
-    code, cause, _ = in_child(lambda: in_own_user_namespace(work))
+    code, cause, _ = in_child(lambda: in_own_user_namespace(work, CLONE_NEWUSER))
 
     assert code == "fence.not-possible"
     assert "user.max_user_namespaces is 0" in cause
-
-
-def in_own_user_namespace(work):
-    from supervisor.kernel.namespaces import IdRange, unshare, write_id_map
-
-    answered, wait = os.pipe(), os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        # Writes the map of its parent, then ends.
-        os.read(answered[0], 1)
-        write_id_map("uid", os.getppid(), (IdRange(0, 0, 65536),))
-        os.write(wait[1], b"x")
-        os._exit(0)
-    unshare(CLONE_NEWUSER)
-    os.write(answered[1], b"x")
-    os.read(wait[0], 1)
-    os.waitpid(pid, 0)
-    return work()
 
 
 def test_a_namespace_that_has_only_lo_counts_as_fenced():

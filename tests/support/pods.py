@@ -86,13 +86,19 @@ def run(command: str) -> None:
 
 
 class Running:
-    """A forked child that is another user; ``result()`` waits for what the function returned."""
+    """A forked child that is another user; ``result()`` waits for what the function returned.
 
-    def __init__(self, uid: int, function: Callable[[], Any]) -> None:
+    ``before`` is called while the child still is who we are.
+    """
+
+    def __init__(
+        self, uid: int, function: Callable[[], Any], before: Callable[[], None] = lambda: None
+    ) -> None:
         self._read, write = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             try:
+                before()
                 become(uid)
                 answer = function()
             except OSError as error:
