@@ -1,4 +1,4 @@
-"""Rules as nftables expressions, in the attribute form that pyroute2's codec takes.
+"""Rules as nftables expressions. Pure.
 
 A rule is a list of small instructions on registers: load something, compare, act. Every
 attribute that the kernel would fill in by itself is given here, so that what is read back equals
@@ -8,7 +8,7 @@ the same list for a rule in text.
 
 import struct
 from ipaddress import IPv4Network
-from typing import Any, assert_never
+from typing import NamedTuple, assert_never
 
 from supervisor.kernel.ruleset import (
     Arriving,
@@ -44,7 +44,19 @@ from supervisor.kernel.ruleset import (
     Verdict,
 )
 
-Expression = dict[str, Any]
+# What an attribute holds; a tuple of pairs is a nested list of attributes.
+Value = int | str | bytes | frozenset[str] | tuple[tuple[str, "Value"], ...]
+
+
+class Expression(NamedTuple):
+    """One instruction: its name in nftables, and its attributes by their netlink names.
+
+    Hashable, so that equal ones of many rules are encoded once.
+    """
+
+    name: str
+    attributes: tuple[tuple[str, Value], ...]
+
 
 # One register does: each comparison directly follows its load.
 REGISTER = 1
@@ -174,15 +186,15 @@ def of_ending(ending: Ending) -> list[Expression]:
     """The expressions that end the rule."""
     match ending:
         case Verdict():
-            verdict = {"attrs": [("NFTA_VERDICT_CODE", ending.value)]}
-            data = {"attrs": [("NFTA_DATA_VERDICT", verdict)]}
+            verdict = (("NFTA_VERDICT_CODE", ending.value),)
+            data = (("NFTA_DATA_VERDICT", verdict),)
             return [_expression("immediate", dreg=VERDICT_REGISTER, data=data)]
         case Reject.RESET:
             return [_expression("reject", type=REJECT_WITH_RESET)]
         case Reject.PROHIBITED:
             return [_expression("reject", type=REJECT_WITH_ICMPX, icmp_code=ICMPX_ADMIN_PROHIBITED)]
         case Redirect(port):
-            specified = {"NF_NAT_RANGE_PROTO_SPECIFIED"}
+            specified = frozenset({"NF_NAT_RANGE_PROTO_SPECIFIED"})
             return [
                 _expression("immediate", dreg=REGISTER, data=_value(_be16(port))),
                 _expression(
@@ -193,14 +205,15 @@ def of_ending(ending: Ending) -> list[Expression]:
             assert_never(ending)
 
 
-def _expression(name: str, **attributes: object) -> Expression:
+def _expression(name: str, **attributes: Value) -> Expression:
     prefix = f"NFTA_{name.upper()}_"
-    data = {"attrs": [(prefix + key.upper(), value) for key, value in attributes.items()]}
-    return {"attrs": [("NFTA_EXPR_NAME", name), ("NFTA_EXPR_DATA", data)]}
+    return Expression(
+        name, tuple((prefix + key.upper(), value) for key, value in attributes.items())
+    )
 
 
-def _value(data: bytes) -> Expression:
-    return {"attrs": [("NFTA_DATA_VALUE", data)]}
+def _value(data: bytes) -> Value:
+    return (("NFTA_DATA_VALUE", data),)
 
 
 def _meta(key: str) -> Expression:

@@ -40,6 +40,9 @@ NETLINK_CAP_ACK = 10  # answers need not repeat the request
 
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence number, port id
 ERROR = struct.Struct("=i")
+ATTRIBUTE = struct.Struct("=HH")  # length, type
+ATTRIBUTE_NESTED = 0x8000
+ATTRIBUTE_TYPE_MASK = 0x3FFF
 SEQUENCE_OFFSET = 8
 
 # The kernel answers netlink in microseconds; five seconds is a machine in trouble, not a slow one.
@@ -219,6 +222,27 @@ class NetlinkSocket:
         length, kind, own_flags, _, port = HEADER.unpack_from(message)
         header = HEADER.pack(length, kind, own_flags | flags, self._sequence, port)
         return self._sequence, header + message[HEADER.size :]
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Netlink attributes by number; of one that occurs twice, the last. What is cut short ends it."""
+    return dict(attribute_list(data))
+
+
+def attribute_list(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Netlink attributes in order: number (without the nested and byte-order bits), content."""
+    start = 0
+    while start + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, start)
+        if length < ATTRIBUTE.size:
+            return
+        yield kind & ATTRIBUTE_TYPE_MASK, data[start + ATTRIBUTE.size : start + length]
+        start += (length + 3) & ~3  # NLA_ALIGN
+
+
+def attribute(kind: int, content: bytes) -> bytes:
+    """One encoded netlink attribute, padded."""
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(content), kind) + content + bytes(-len(content) % 4)
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:

@@ -8,7 +8,6 @@ table, the attribute numbered 1 is the table's name.
 """
 
 import socket
-import struct
 
 from supervisor.kernel.netlink import (
     HEADER,
@@ -16,6 +15,7 @@ from supervisor.kernel.netlink import (
     NFNL_SUBSYS_NFTABLES,
     RECEIVE_SIZE,
     NetlinkSocket,
+    attributes,
 )
 
 # One bit per multicast group, from 1: NFNLGRP_NFTABLES is group 7.
@@ -23,8 +23,6 @@ CHANGES_GROUP = 1 << 6
 NFT_MSG_NEWGEN = 15  # "a transaction ended", about no table
 GENERIC_HEADER_SIZE = 4  # struct nfgenmsg
 NAME_ATTRIBUTE = 1
-ATTRIBUTE = struct.Struct("=HH")
-TYPE_MASK = 0x3FFF
 
 
 def join() -> socket.socket:
@@ -58,21 +56,9 @@ def parse(data: bytes) -> frozenset[str]:
         if length < HEADER.size:
             break
         if kind >> 8 == NFNL_SUBSYS_NFTABLES and kind & 0xFF != NFT_MSG_NEWGEN:
-            name = _name(data[start + HEADER.size + GENERIC_HEADER_SIZE : start + length])
+            body = data[start + HEADER.size + GENERIC_HEADER_SIZE : start + length]
+            name = attributes(body).get(NAME_ATTRIBUTE)
             if name is not None:
-                found.add(name)
+                found.add(name.rstrip(b"\0").decode("utf-8", "replace"))
         start += (length + 3) & ~3
     return frozenset(found)
-
-
-def _name(attributes: bytes) -> str | None:
-    start = 0
-    while start + ATTRIBUTE.size <= len(attributes):
-        length, kind = ATTRIBUTE.unpack_from(attributes, start)
-        if length < ATTRIBUTE.size:
-            break
-        if kind & TYPE_MASK == NAME_ATTRIBUTE:
-            value = attributes[start + ATTRIBUTE.size : start + length]
-            return value.rstrip(b"\0").decode("utf-8", "replace")
-        start += (length + 3) & ~3
-    return None

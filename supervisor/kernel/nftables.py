@@ -1,7 +1,6 @@
 """nftables over netlink: a table sent as one transaction, and what the kernel holds, read back.
 
-pyroute2 encodes and decodes the messages; its codec's mistakes (0.9.5 to 0.9.7) are corrected by
-the subclasses below. No ``nft`` program and no libnftables is involved.
+pyroute2 encodes and decodes the messages. No ``nft`` program and no libnftables is involved.
 
 Sources: include/uapi/linux/netfilter/nf_tables.h, nft(8).
 """
@@ -13,11 +12,9 @@ from typing import Any
 
 from supervisor.kernel.codec import Message
 from supervisor.kernel.codec import nftsocket as nft
-from supervisor.kernel.expressions import of_rule
 from supervisor.kernel.netlink import (
     NETLINK_NETFILTER,
     NFNL_SUBSYS_NFTABLES,
-    NLM_F_APPEND,
     NLM_F_CREATE,
     NLM_F_DUMP,
     NLM_F_REQUEST,
@@ -25,7 +22,8 @@ from supervisor.kernel.netlink import (
     NetlinkSocket,
     Request,
 )
-from supervisor.kernel.ruleset import Chain, Held, HeldChain, HeldRule, Plain, PortSet, Rule, Table
+from supervisor.kernel.nft_rules import decoded, encoded, packets
+from supervisor.kernel.ruleset import Chain, Held, HeldChain, PortSet, Table
 
 NFPROTO_ANY = 0
 NFPROTO_INET = 1
@@ -39,43 +37,6 @@ UNOWNED = 0
 
 PORT_KEY_TYPE = 13  # inet_service, so that `nft list` shows ports
 PORT_KEY_SIZE = 2
-
-# The kernel counts on while we look.
-VOLATILE = {"NFTA_COUNTER_BYTES", "NFTA_COUNTER_PACKETS"}
-
-
-class _LogGroup16(nft.nft_contains_expr.nft_expr.nft_log):  # type: ignore[misc]
-    """The kernel reads group and threshold as 16 bits; as 32 every group became group 0."""
-
-    nla_map = (
-        ("NFTA_LOG_UNSPEC", "none"),
-        ("NFTA_LOG_GROUP", "be16"),
-        ("NFTA_LOG_PREFIX", "asciiz"),
-        ("NFTA_LOG_SNAPLEN", "be32"),
-        ("NFTA_LOG_QTHRESHOLD", "be16"),
-        ("NFTA_LOG_LEVEL", "log_level"),
-        ("NFTA_LOG_FLAGS", "log_flags"),
-    )
-
-
-class _FibNumbers(nft.nft_regs):  # type: ignore[misc]
-    """Result is a number and flags are bits; the codec has the two the wrong way round."""
-
-    nla_map = (
-        ("NFTA_FIB_UNSPEC", "none"),
-        ("NFTA_FIB_DREG", "regs"),
-        ("NFTA_FIB_RESULT", "be32"),
-        ("NFTA_FIB_FLAGS", "be32"),
-    )
-
-
-class _Expression(nft.nft_contains_expr.nft_expr):  # type: ignore[misc]
-    nft_log = _LogGroup16
-    nft_fib = _FibNumbers
-
-
-class _RuleMessage(nft.nft_rule_msg):  # type: ignore[misc]
-    nft_expr = _Expression
 
 
 def open_socket() -> NetlinkSocket:
@@ -123,12 +84,11 @@ def read_back(channel: NetlinkSocket, name: str) -> Held | None:
     found = [table for table in tables if table.get_attr("NFTA_TABLE_NAME") == name]
     if not found:
         return None
-    rules = _dump(channel, _RuleMessage, nft.NFT_MSG_GETRULE, [("NFTA_RULE_TABLE", name)])
     sets = _dump(channel, nft.nft_set_msg, nft.NFT_MSG_GETSET, [("NFTA_SET_TABLE", name)])
     return Held(
         flags=found[0].get_attr("NFTA_TABLE_FLAGS") or 0,
         chains=tuple(sorted(chain for chain in chains(channel) if chain.table == name)),
-        rules=tuple(_held_rule(rule) for rule in rules),
+        rules=tuple(decoded(answer) for answer in _dump_rules(channel, name)),
         sets=tuple(sorted((_name(held), _held_ports(channel, name, _name(held))) for held in sets)),
     )
 
@@ -142,29 +102,22 @@ def chains(channel: NetlinkSocket, family: int = NFPROTO_INET) -> tuple[HeldChai
 def expected(table: Table, flags: int) -> Held:
     """What ``read_back`` returns when the kernel holds exactly this table."""
     held = [_decoded(nft.nft_chain_msg, _chain(table.name, chain)) for chain in table.chains]
-    rules = [
-        _decoded(_RuleMessage, _rule(table.name, chain.name, rule))
-        for chain in table.chains
-        for rule in chain.rules
-    ]
     return Held(
         flags=flags,
         chains=tuple(sorted(_held_chain(chain) for chain in held)),
-        rules=tuple(_held_rule(rule) for rule in rules),
+        rules=tuple(
+            decoded(encoded(table.name, chain.name, rule).message)
+            for chain in table.chains
+            for rule in chain.rules
+        ),
         sets=tuple(sorted((ports.name, tuple(sorted(ports.ports))) for ports in table.sets)),
     )
 
 
 def counters(channel: NetlinkSocket, table: str) -> dict[str, int]:
     """Packets counted so far by each counting rule, by the rule's comment. Raises NetlinkError."""
-    rules = _dump(channel, _RuleMessage, nft.NFT_MSG_GETRULE, [("NFTA_RULE_TABLE", table)])
-    found: dict[str, int] = {}
-    for rule in rules:
-        for expression in rule.get_attr("NFTA_RULE_EXPRESSIONS") or ():
-            if expression.get_attr("NFTA_EXPR_NAME") == "counter":
-                data = expression.get_attr("NFTA_EXPR_DATA")
-                found[_comment(rule)] = data.get_attr("NFTA_COUNTER_PACKETS")
-    return found
+    answers = (packets(answer) for answer in _dump_rules(channel, table))
+    return dict(answer for answer in answers if answer is not None)
 
 
 def _replacement(table: Table, flags: int) -> Iterator[Request]:
@@ -181,7 +134,7 @@ def _replacement(table: Table, flags: int) -> Iterator[Request]:
     for chain in table.chains:
         yield _chain(table.name, chain)
         for rule in chain.rules:
-            yield _rule(table.name, chain.name, rule)
+            yield encoded(table.name, chain.name, rule)
 
 
 def _is_table(error: NetlinkError) -> bool:
@@ -232,18 +185,6 @@ def _chain(table: str, chain: Chain) -> Request:
     return _message(nft.nft_chain_msg, nft.NFT_MSG_NEWCHAIN, NLM_F_CREATE, what, attributes)
 
 
-def _rule(table: str, chain: str, rule: Rule) -> Request:
-    attributes = [
-        ("NFTA_RULE_TABLE", table),
-        ("NFTA_RULE_CHAIN", chain),
-        ("NFTA_RULE_EXPRESSIONS", of_rule(rule)),
-        ("NFTA_RULE_USERDATA", rule.comment),
-    ]
-    flags = NLM_F_CREATE | NLM_F_APPEND
-    what = f"rule {table} {chain} {rule.comment!r}"
-    return _message(_RuleMessage, nft.NFT_MSG_NEWRULE, flags, what, attributes)
-
-
 def _set(table: str, ports: PortSet, identity: int) -> Request:
     attributes = [
         ("NFTA_SET_TABLE", table),
@@ -282,6 +223,13 @@ def _dump(
     return [_decoded(kind, Request(answer, what)) for answer in channel.dump(request)]
 
 
+def _dump_rules(channel: NetlinkSocket, table: str) -> list[bytes]:
+    attributes = [("NFTA_RULE_TABLE", table)]
+    what = f"dump rules of {table}"
+    request = _message(nft.nft_rule_msg, nft.NFT_MSG_GETRULE, NLM_F_DUMP, what, attributes)
+    return channel.dump(request)
+
+
 def _decoded(kind: type[Message], request: Request) -> Message:
     message = kind(request.message)
     message.decode()
@@ -290,10 +238,6 @@ def _decoded(kind: type[Message], request: Request) -> Message:
 
 def _name(held: Message) -> str:
     return str(held.get_attr("NFTA_SET_NAME"))
-
-
-def _comment(rule: Message) -> str:
-    return str(rule.get_attr("NFTA_RULE_USERDATA") or "")
 
 
 def _held_chain(chain: Message) -> HeldChain:
@@ -308,14 +252,6 @@ def _held_chain(chain: Message) -> HeldChain:
     )
 
 
-def _held_rule(rule: Message) -> HeldRule:
-    return HeldRule(
-        chain=rule.get_attr("NFTA_RULE_CHAIN"),
-        comment=_comment(rule),
-        expressions=_plain(rule.get_attr("NFTA_RULE_EXPRESSIONS")),
-    )
-
-
 def _held_ports(channel: NetlinkSocket, table: str, name: str) -> tuple[int, ...]:
     which = [("NFTA_SET_ELEM_LIST_TABLE", table), ("NFTA_SET_ELEM_LIST_SET", name)]
     ports = []
@@ -324,15 +260,3 @@ def _held_ports(channel: NetlinkSocket, table: str, name: str) -> tuple[int, ...
             key = element.get_attr("NFTA_SET_ELEM_KEY").get_attr("NFTA_DATA_VALUE")
             ports.append(int.from_bytes(key, "big"))
     return tuple(sorted(ports))
-
-
-def _plain(value: Message) -> Plain:
-    """Decoded attributes as nested, sorted tuples: comparable, without what changes by itself."""
-    if isinstance(value, dict) and "attrs" in value:
-        pairs = [(slot[0], _plain(slot[1])) for slot in value["attrs"]]
-        return tuple(sorted(pair for pair in pairs if pair[0] not in VOLATILE))
-    if isinstance(value, list):
-        return tuple(_plain(item) for item in value)
-    if isinstance(value, frozenset):
-        return tuple(sorted(value))
-    return value
