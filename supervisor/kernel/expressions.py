@@ -1,9 +1,11 @@
 """Rules as nftables expressions. Pure.
 
 A rule is a list of small instructions on registers: load something, compare, act. Every
-attribute that the kernel would fill in by itself is given here, so that what is read back equals
-what was sent. Sources: include/uapi/linux/netfilter/nf_tables.h; ``nft --debug=netlink`` shows
-the same list for a rule in text.
+attribute that the kernel would fill in by itself is given here, in the order in which it dumps
+them, so that what is read back equals what was sent.
+
+Sources: include/uapi/linux/netfilter/nf_tables.h; ``nft --debug=netlink`` shows the same list for
+a rule in text.
 """
 
 import struct
@@ -174,10 +176,10 @@ def of_statement(statement: Statement) -> list[Expression]:
         case Mark(mark):
             return [
                 _expression("immediate", dreg=REGISTER, data=_value(struct.pack("=I", mark))),
-                _expression("ct", key=CT_MARK, sreg=REGISTER),
+                _expression("ct", sreg=REGISTER, key=CT_MARK),
             ]
         case Log(group, prefix):
-            return [_expression("log", group=group, prefix=prefix, snaplen=LOG_BYTES)]
+            return [_expression("log", prefix=prefix, group=group, snaplen=LOG_BYTES)]
         case _:
             assert_never(statement)
 
@@ -221,7 +223,7 @@ def _meta(key: str) -> Expression:
 
 
 def _ct(key: int) -> Expression:
-    return _expression("ct", key=key, dreg=REGISTER)
+    return _expression("ct", dreg=REGISTER, key=key)
 
 
 def _compare(data: bytes, operation: int = EQUAL) -> Expression:
