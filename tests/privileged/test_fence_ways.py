@@ -11,7 +11,7 @@ from support.forked import CLONE_NEWNET, CLONE_NEWUSER, in_child
 from support.namespaces import in_own_user_namespace
 
 from supervisor.errors import Refusal
-from supervisor.fence import construction, setup  # noqa: F401 - imported before the uid changes
+from supervisor.fence import construction, setup
 from supervisor.fence.compare import require_equal
 from supervisor.fence.namespace import ruleset
 from supervisor.fence.request import Served
@@ -25,7 +25,7 @@ from supervisor.fence.surroundings import (
 )
 from supervisor.kernel import nftables
 from supervisor.kernel.netlink import NetlinkError
-from supervisor.kernel.ruleset import Rule, Table, Verdict
+from supervisor.kernel.ruleset import AtMost, Redirect, Rule, Table, Verdict
 
 
 def refusal_of(function):
@@ -194,6 +194,20 @@ def test_a_rule_that_differs_in_the_kernel_is_found_and_named():
     assert cause.startswith("rule 7 of chain output is 'blocked out'")
 
 
+def test_installing_is_refused_when_the_kernel_made_something_else_of_it():
+    def work():
+        # The kernel takes a burst of 0 for its own default of 5.
+        rule = Rule(comment="limited", matches=(AtMost(10, 0),), ending=Verdict.ACCEPT)
+        output, *rest = ruleset(None).chains
+        table = ruleset(None)._replace(chains=(output._replace(rules=(rule,)), *rest))
+        return refusal_of(lambda: construction.install(table))
+
+    code, cause, _ = in_child(work, unshare=CLONE_NEWNET)
+
+    assert code == "fence.read-back-differs"
+    assert "'limited'" in cause
+
+
 def test_a_table_that_is_gone_is_found():
     def work():
         asked = ruleset(None)
@@ -211,8 +225,6 @@ def test_one_bad_rule_leaves_nothing_of_the_batch():
         table = ruleset(None)
         output, *rest = table.chains
         # Redirecting is for nat chains: the kernel refuses this rule, the last one of all.
-        from supervisor.kernel.ruleset import Redirect
-
         bad = Rule(comment="bad", ending=Redirect(80))
         broken = table._replace(chains=(*rest, output._replace(rules=(*output.rules, bad))))
         with nftables.open_socket() as channel:
@@ -229,8 +241,6 @@ def test_one_bad_rule_leaves_nothing_of_the_batch():
 def test_replacing_a_table_that_fails_keeps_the_old_one():
     def work():
         table = ruleset(None)
-        from supervisor.kernel.ruleset import Redirect
-
         *rest, last = table.chains
         bad = Rule(comment="bad", ending=Redirect(80))
         with nftables.open_socket() as channel:
