@@ -13,7 +13,7 @@ from supervisor.fence.construction import has_ipv6, install, listeners, step, wa
 from supervisor.fence.request import PodRequest
 from supervisor.fence.setup import report_done, yes_or_no
 from supervisor.fence.surroundings import CAP_NET_ADMIN, effective_capabilities
-from supervisor.kernel import nftables, rtnetlink, sock_diag
+from supervisor.kernel import nftables, rtnetlink, waiting_ports
 from supervisor.kernel.namespaces import open_namespace, owned_by_initial_user_namespace
 from supervisor.kernel.ruleset import HeldChain, Table
 
@@ -26,9 +26,9 @@ def construct(end: socket.socket, request: PodRequest) -> None:
         raise Refusal(codes.NO_NET_ADMIN, "this process has no CAP_NET_ADMIN")
     others = _look_around(request)
     ipv6 = has_ipv6()
-    with step("ports that are bound in the pod"), sock_diag.open_socket() as ask:
-        taken_tcp = sock_diag.waiting_ports(ask, socket.IPPROTO_TCP)
-        taken_udp = sock_diag.waiting_ports(ask, socket.IPPROTO_UDP)
+    with step("ports that are bound in the pod"), waiting_ports.open_socket() as ask:
+        taken_tcp = waiting_ports.waiting_ports(ask, socket.IPPROTO_TCP)
+        taken_udp = waiting_ports.waiting_ports(ask, socket.IPPROTO_UDP)
     # Listeners first: a port that is taken is a refusal before anything was changed.
     sockets = listeners(request.served, ipv6=ipv6)
     table = pod.ruleset(request, taken_tcp, taken_udp)

@@ -117,21 +117,6 @@ class NetlinkSocket:
                 _raise_error(body, request.what)
                 return
 
-    def ask(self, request: Request) -> bytes:
-        """Send one request that has one message as its answer, and return that message, whole.
-
-        Raises NetlinkError.
-        """
-        number, message = self._number(request.message)
-        self._send(message, request.what)
-        for sequence, kind, body in self._answers(request.what):
-            if sequence != number:
-                continue
-            if kind != NLMSG_ERROR:
-                return HEADER.pack(HEADER.size + len(body), kind, 0, sequence, 0) + body
-            _raise_error(body, request.what)
-        raise AssertionError("answers never end")
-
     def dump(self, request: Request) -> list[bytes]:
         """Send a dump request and return its answers, whole messages each.
 

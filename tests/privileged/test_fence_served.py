@@ -2,6 +2,7 @@
 
 import os
 import socket
+from ipaddress import ip_address
 
 import pytest
 from support.fences import REFUSALS, enter, inside, send_to
@@ -11,8 +12,8 @@ from support.pods import WORKLOAD, Running, as_uid, dial, held, original_destina
 from supervisor.fence.request import Served
 from supervisor.fence.rules import BLOCKED_OUT
 from supervisor.fence.setup import create_namespace
-from supervisor.kernel import nflog, sock_diag
-from supervisor.kernel.netlink import NetlinkSocket
+from supervisor.kernel import nflog
+from supervisor.kernel.sock_diag import find_tcp, open_sock_diag
 
 ATTEMPTS = {
     "udp": {"kind": socket.SOCK_DGRAM, "port": 5353},
@@ -140,16 +141,15 @@ def test_who_owns_a_captured_connection_is_known_from_outside():
     client = workload(fence, connect)
     with held(fence, "capture4") as capture:
         accepted, (address, port) = capture.accept()
-    with accepted, NetlinkSocket.adopt(fence.sockets["sock_diag"]) as ask:
-        theirs = sock_diag.endpoint(*original_destination(accepted))
-        ours = sock_diag.endpoint(address, port)
-        owner = sock_diag.owner(ask, socket.IPPROTO_TCP, ours, theirs)
-        nobody = sock_diag.owner(
-            ask, socket.IPPROTO_TCP, ours, sock_diag.endpoint("203.0.113.6", 443)
-        )
+    diag = open_sock_diag(fence.sockets["sock_diag"])
+    with accepted, diag.socket:
+        dialled, dialled_port = original_destination(accepted)
+        near, far = (ip_address(address), port), (ip_address(dialled), dialled_port)
+        owner = find_tcp(diag, near, far)
+        nobody = find_tcp(diag, near, (ip_address("203.0.113.6"), 443))
         accepted.sendall(b"go")
 
-    assert owner == sock_diag.Owner(uid=WORKLOAD, inode=client.result())
+    assert (owner.uid, owner.inode) == (WORKLOAD, client.result())
     assert nobody is None
 
 

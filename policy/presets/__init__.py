@@ -1,0 +1,21 @@
+"""The shipped presets: each a policy document of entries, beside its expectations.
+
+``NAME.yaml`` is the preset, ``NAME.test.yaml`` its allow and deny corpus for ``policy test``.
+"""
+
+from pathlib import Path
+from typing import Final
+
+NAMES: Final = (
+    "anthropic-api",
+    "debian",
+    "git-read-only",
+    "github-api-read-only",
+    "npm",
+    "pypi",
+)
+
+
+def text_of(name: str) -> bytes:
+    """The document of one of NAMES."""
+    return (Path(__file__).parent / f"{name}.yaml").read_bytes()

@@ -1,0 +1,1 @@
+"""The proxy: protocol logic without sockets, and the thin shells that move bytes for it."""

@@ -1,0 +1,89 @@
+"""One edge-triggered epoll set for every hot descriptor of egress.
+
+asyncio's transports and its selector bookkeeping cost more for each connection than everything
+else we do with it, so connections live here: registered once, told about edges, unregistered by
+closing. The set is itself a descriptor, and asyncio (which keeps what is rare: resolving, control)
+watches just that one; a benchmark or a test may drive ``turn`` by hand instead. epoll(7).
+"""
+
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+# One registration for the life of a descriptor: both directions, half-close, edges.
+EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+LEVEL_IN = select.EPOLLIN
+READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+# Enough that a burst costs few calls, few enough that asyncio's own work is not kept waiting.
+MAX_BATCH = 256
+
+Handler = Callable[[int], None]
+
+
+class Poller:
+    """Descriptors with a handler each; ``now`` is CLOCK_MONOTONIC at the start of the turn.
+
+    A handler gets the epoll event mask. It may see an edge that belonged to an earlier owner of its
+    descriptor number in the same batch, so an edge is a hint to try, never a promise.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Handler] = {}
+        self._later: deque[Callable[[], None]] = deque()
+        self.now = time.monotonic()
+
+    def add(self, fd: int, handler: Handler, events: int = EDGES) -> None:
+        """Watch ``fd``; an edge for what is already pending comes with the next turn."""
+        self._epoll.register(fd, events)
+        self._handlers[fd] = handler
+
+    def replace(self, fd: int, handler: Handler) -> None:
+        """Hand a watched descriptor to another owner, who must try both directions at once."""
+        if fd not in self._handlers:
+            raise KeyError(fd)
+        self._handlers[fd] = handler
+
+    def remove(self, fd: int) -> None:
+        """Stop watching ``fd``; to be called before it is closed."""
+        del self._handlers[fd]
+        self._epoll.unregister(fd)
+
+    def later(self, action: Callable[[], None]) -> None:
+        """Run ``action`` in the next turn: how a busy flow lets the others go first."""
+        self._later.append(action)
+
+    def turn(self, timeout: float = 0.0) -> None:
+        """Deliver one batch of edges and what was put off; waits at most ``timeout`` seconds."""
+        batch = self._epoll.poll(0.0 if self._later else timeout, MAX_BATCH)
+        self.now = time.monotonic()
+        for fd, events in batch:
+            handler = self._handlers.get(fd)
+            if handler is not None:
+                handler(events)
+        for _ in range(len(self._later)):
+            self._later.popleft()()
+
+    def attach(self, loop: "asyncio.AbstractEventLoop") -> None:
+        """Let ``loop`` drive the turns until ``detach``."""
+
+        def once() -> None:
+            self.turn()
+            if self._later:
+                loop.call_soon(once)
+
+        loop.add_reader(self._epoll.fileno(), once)
+
+    def detach(self, loop: "asyncio.AbstractEventLoop") -> None:
+        """The loop no longer drives the turns."""
+        loop.remove_reader(self._epoll.fileno())
+
+    def close(self) -> None:
+        """Give the epoll descriptor back; the watched ones are their owners' to close."""
+        self._epoll.close()
