@@ -5,8 +5,9 @@ from ipaddress import IPv4Interface, IPv6Interface
 
 from supervisor.errors import Refusal
 from supervisor.fence import addresses, codes
+from supervisor.fence.names import TABLE
 from supervisor.fence.request import PodRequest, Served
-from supervisor.fence.rules import NAT_PRIORITY, TABLE
+from supervisor.fence.rules import NAT_PRIORITY
 from supervisor.kernel.rtnetlink import Link
 from supervisor.kernel.ruleset import HeldChain, Hook, Network
 

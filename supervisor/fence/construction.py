@@ -9,11 +9,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from supervisor.errors import Refusal
+from supervisor.errors import Code, Refusal
 from supervisor.fence import addresses, channel, codes, namespace
 from supervisor.fence.compare import require_equal
+from supervisor.fence.names import NFLOG_GROUP
 from supervisor.fence.request import Served
-from supervisor.fence.rules import NFLOG_GROUP
 from supervisor.fence.setup import MAP_IDS, MAPPED, NO, report_done, yes_or_no
 from supervisor.fence.surroundings import (
     effective_capabilities,
@@ -38,13 +38,13 @@ BACKLOG = 4096
 
 
 @contextmanager
-def step(name: str) -> Iterator[None]:
+def step(name: str, code: Code = codes.SETUP_FAILED) -> Iterator[None]:
     """Name what is being done, for the refusal if the kernel says no."""
     try:
         yield
     except OSError as error:
         reasons = [f"{name}: {error}", *obstacles()]
-        raise Refusal(codes.SETUP_FAILED, "; ".join(reasons)) from error
+        raise Refusal(code, "; ".join(reasons)) from error
 
 
 def construct(end: socket.socket, deadline: float, served: Served | None) -> None:
@@ -54,7 +54,8 @@ def construct(end: socket.socket, deadline: float, served: Served | None) -> Non
         facts = ["loopback-only", NO, yes_or_no(has_ipv6()), "0", NO]
         report_done(end, facts, {"net": open_namespace("net")})
         return
-    with step("loopback, addresses and routes"):
+    # AppArmor lets user namespaces be made but gives no capability in them; this is where it shows.
+    with step("loopback, addresses and routes", codes.NOT_POSSIBLE):
         ipv6 = _wire_to_ourselves()
     table = namespace.ruleset(served)
     owner, owned = install(table)

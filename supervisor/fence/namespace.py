@@ -6,6 +6,7 @@ Accepting is by address alone: only loopback and the namespace's own addresses.
 """
 
 from supervisor.fence import addresses
+from supervisor.fence.names import TABLE
 from supervisor.fence.request import Served
 from supervisor.fence.rules import (
     FILTER_PRIORITY,
@@ -13,7 +14,6 @@ from supervisor.fence.rules import (
     NO_FORWARDING,
     REFUSE_IN,
     REFUSE_OUT,
-    TABLE,
     direct_dials,
 )
 from supervisor.kernel.ruleset import (

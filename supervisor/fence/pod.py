@@ -10,15 +10,14 @@ any more; those are let through only as TCP, of a marked connection, and not to 
 """
 
 from supervisor.fence import addresses
+from supervisor.fence.names import BLOCKED_OUT, TABLE
 from supervisor.fence.request import PodRequest, Served
 from supervisor.fence.rules import (
-    BLOCKED_OUT,
     FILTER_PRIORITY,
     NAT_PRIORITY,
     NO_FORWARDING,
     REFUSE_IN,
     REFUSE_OUT,
-    TABLE,
     direct_dials,
     drop,
     refuse,

@@ -1,7 +1,7 @@
 """How a person removes a fence by hand; ``doctor`` prints it. Pure."""
 
 from supervisor.fence import addresses
-from supervisor.fence.rules import TABLE
+from supervisor.fence.names import TABLE
 
 
 def instructions() -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What both forms of the fence say in the same words."""
 
+from supervisor.fence.names import BLOCKED_IN, BLOCKED_OUT, NFLOG_GROUP
 from supervisor.fence.request import Served
 from supervisor.kernel.ruleset import (
     AtMost,
@@ -17,16 +18,9 @@ from supervisor.kernel.ruleset import (
     Verdict,
 )
 
-TABLE = "sandbox_supervisor"
-# Ours to name: groups are per network namespace. Not 0 to 10, which other programs' examples use.
-NFLOG_GROUP = 61
 # Enough to see every attempt of an honest program; a port scan is counted, not logged in full.
 LOGGED_PER_SECOND = 50
 LOGGED_BURST = 100
-
-# Comments of the rules that refuse; the counters are read by them.
-BLOCKED_OUT = "blocked out"
-BLOCKED_IN = "blocked in"
 
 FILTER_PRIORITY = 0
 # Before -100, where every other table's destination NAT hooks: a mesh or an engine's DNS

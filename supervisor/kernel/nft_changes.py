@@ -35,15 +35,15 @@ def join() -> socket.socket:
     return channel.socket
 
 
-def receive(changes: socket.socket) -> frozenset[str]:
-    """Names of the tables that one waiting datagram tells of; empty when nothing waits.
+def receive(changes: socket.socket) -> frozenset[str] | None:
+    """Names of the tables that one waiting datagram tells of; None when nothing waits.
 
     Raises OSError; ENOBUFS means that changes were missed, which is as good as a change.
     """
     try:
         data = changes.recv(RECEIVE_SIZE)
     except BlockingIOError:
-        return frozenset()
+        return None
     return parse(data)
 
 

@@ -26,8 +26,9 @@ from support.pods import (
     send_udp,
 )
 
+from supervisor.fence.names import TABLE
 from supervisor.fence.request import Served
-from supervisor.fence.rules import LOGGED_BURST, LOGGED_PER_SECOND, TABLE
+from supervisor.fence.rules import LOGGED_BURST, LOGGED_PER_SECOND
 from supervisor.fence.setup import create_namespace, install_pod_fence
 from supervisor.kernel import nflog, nftables
 

@@ -11,7 +11,7 @@ import pytest
 from support.fences import REFUSALS, WORKLOAD, as_user, become, enter, inside, send_to
 from support.forked import CLONE_NEWNET, in_child
 
-from supervisor.fence.rules import TABLE
+from supervisor.fence.names import TABLE
 from supervisor.fence.setup import create_namespace
 from supervisor.kernel import nflog, nftables
 

@@ -24,7 +24,7 @@ from support.pods import (
     send_udp,
 )
 
-from supervisor.fence.rules import TABLE
+from supervisor.fence.names import TABLE
 from supervisor.fence.setup import install_pod_fence
 from supervisor.kernel import nflog, nftables
 

@@ -7,8 +7,8 @@ import pytest
 from support.forked import CLONE_NEWNET, in_child
 from support.pods import POD_V4, REQUEST, WORKLOAD, Running, World, as_uid, dial, in_world, send_udp
 
+from supervisor.fence.names import TABLE
 from supervisor.fence.request import Loopback
-from supervisor.fence.rules import TABLE
 from supervisor.fence.setup import install_pod_fence
 from supervisor.kernel import nftables
 from supervisor.kernel.ruleset import PortSet

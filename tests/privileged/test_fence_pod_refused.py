@@ -5,7 +5,7 @@ import socket
 import subprocess
 
 import pytest
-from support.fences import WORKLOAD, as_user, forbid_unshare, keep_capabilities
+from support.fences import WORKLOAD, as_user, forbid, keep_capabilities
 from support.forked import CLONE_NEWNET, CLONE_NEWUSER, in_child
 from support.pods import REQUEST, World, run
 
@@ -145,7 +145,7 @@ def test_a_docker_like_profile_does_not_hinder_it():
     def work():
         World()
         keep_capabilities({CAP_NET_ADMIN})
-        forbid_unshare()
+        forbid("unshare")
         return install_pod_fence(REQUEST).report.table_owned
 
     assert in_child(work, unshare=CLONE_NEWNET)

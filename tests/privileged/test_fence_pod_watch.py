@@ -1,6 +1,7 @@
 """The pod form after it stands: who sees what, who can change it, and how it starts again."""
 
 import os
+import select
 import socket
 import subprocess
 import time
@@ -9,9 +10,10 @@ import pytest
 from support.fences import REFUSALS, keep_capabilities, send_to
 from support.pods import OUTSIDE_V4, REQUEST, WORKLOAD, as_uid, held, in_world, send_udp
 
-from supervisor.fence.rules import TABLE
+from supervisor.fence.names import TABLE
 from supervisor.fence.setup import install_pod_fence
-from supervisor.kernel import nflog, nft_changes
+from supervisor.fence.watch import changed
+from supervisor.kernel import nflog
 
 
 def test_a_change_is_seen_after_the_capability_is_gone():
@@ -22,18 +24,35 @@ def test_a_change_is_seen_after_the_capability_is_gone():
         if changer == 0:
             wait_for_zero_capabilities(os.getppid())
             os.execvp("nft", ["nft", "insert", "rule", "inet", TABLE, "output", "accept"])
-        with held(fence, "changes") as changes:
+        with socket.socket(fileno=fence.sockets["changes"]) as changes:
             keep_capabilities(set())
-            changes.setblocking(False)
-            before = nft_changes.receive(changes)
-            changes.settimeout(5)
+            before = changed(changes)
             assert os.waitpid(changer, 0)[1] == 0
-            changed = set()
-            while TABLE not in changed:
-                changed |= nft_changes.parse(changes.recv(1 << 16))
-        return before, changed
+            assert select.select([changes], [], [], 5)[0]
+            return before, changed(changes), changed(changes)
 
-    assert in_world(work) == (frozenset(), {TABLE})
+    assert in_world(work) == (False, True, False)
+
+
+def test_changes_of_other_tables_do_not_count():
+    def work(world, fence):
+        subprocess.run(["nft", "add", "table", "inet", "mesh"], check=True)
+        with socket.socket(fileno=fence.sockets["changes"]) as changes:
+            assert select.select([changes], [], [], 5)[0]
+            return changed(changes)
+
+    assert not in_world(work)
+
+
+def test_notifications_that_were_lost_count_as_a_change():
+    def work(world, fence):
+        with socket.socket(fileno=fence.sockets["changes"]) as changes:
+            changes.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            batch = "".join(f"add table inet mesh{number}\n" for number in range(500))
+            subprocess.run(["nft", "-f", "-"], input=batch.encode(), check=True)
+            return changed(changes)
+
+    assert in_world(work)
 
 
 def wait_for_zero_capabilities(pid):

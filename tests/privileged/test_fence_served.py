@@ -9,8 +9,8 @@ from support.fences import REFUSALS, enter, inside, send_to
 from support.forked import in_child
 from support.pods import WORKLOAD, Running, as_uid, dial, held, original_destination, send_udp
 
+from supervisor.fence.names import BLOCKED_OUT
 from supervisor.fence.request import Served
-from supervisor.fence.rules import BLOCKED_OUT
 from supervisor.fence.setup import create_namespace
 from supervisor.kernel import nflog
 from supervisor.kernel.sock_diag import find_tcp, open_sock_diag

@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from support.fences import WORKLOAD, as_user, become, enter, forbid_unshare, keep_capabilities
+from support.fences import WORKLOAD, as_user, become, enter, forbid, keep_capabilities
 from support.forked import CLONE_NEWNET, CLONE_NEWUSER, in_child
 from support.namespaces import in_own_user_namespace
 
@@ -97,7 +97,7 @@ def test_a_non_dumpable_user_can_still_make_one():
 
 def test_where_seccomp_forbids_it_the_refusal_says_so_and_what_helps():
     def work():
-        forbid_unshare()
+        forbid("unshare")
         return refusal_of(lambda: create_namespace(None))
 
     code, cause, remedy = as_user(WORKLOAD, work)
@@ -107,6 +107,19 @@ def test_where_seccomp_forbids_it_the_refusal_says_so_and_what_helps():
     assert "CAP_SYS_ADMIN and CAP_NET_ADMIN missing" in cause
     assert "seccomp" in cause
     assert "--network none" in remedy
+
+
+def test_where_a_user_namespace_gives_no_capability_the_form_is_not_possible():
+    """AppArmor on Ubuntu: unshare(2) works, and then every netlink request is EPERM."""
+
+    def work():
+        forbid("sendto")  # ours: netlink goes by sendto, what the helper tells us by sendmsg
+        return refusal_of(lambda: create_namespace(None))
+
+    code, cause, _ = as_user(WORKLOAD, work)
+
+    assert code == "fence.not-possible"
+    assert cause.startswith("loopback, addresses and routes: link lo up: Operation not permitted")
 
 
 def test_where_the_sysctl_forbids_user_namespaces_the_refusal_names_it():
@@ -125,7 +138,7 @@ def test_where_the_sysctl_forbids_user_namespaces_the_refusal_names_it():
 
 def test_a_namespace_that_has_only_lo_counts_as_fenced():
     def work():
-        forbid_unshare()
+        forbid("unshare")
         return create_namespace(None).report
 
     report = in_child(lambda: as_user(WORKLOAD, work), unshare=CLONE_NEWNET)
@@ -135,7 +148,7 @@ def test_a_namespace_that_has_only_lo_counts_as_fenced():
 
 def test_a_namespace_that_has_only_lo_is_refused_when_egress_is_to_be_served():
     def work():
-        forbid_unshare()
+        forbid("unshare")
         return refusal_of(lambda: create_namespace(Served()))
 
     code, cause, _ = in_child(lambda: as_user(WORKLOAD, work), unshare=CLONE_NEWNET)
