@@ -15,7 +15,10 @@ from supervisor.fence.setup import report_done, yes_or_no
 from supervisor.fence.surroundings import CAP_NET_ADMIN, effective_capabilities
 from supervisor.kernel import nftables, rtnetlink, waiting_ports
 from supervisor.kernel.namespaces import open_namespace, owned_by_initial_user_namespace
-from supervisor.kernel.ruleset import HeldChain, Table
+from supervisor.kernel.ruleset import Table
+
+LEGACY_TABLES = ("/proc/net/ip_tables_names", "/proc/net/ip6_tables_names")
+LEGACY_NAT = "nat"
 
 
 def construct(end: socket.socket, request: PodRequest) -> None:
@@ -42,13 +45,13 @@ def construct(end: socket.socket, request: PodRequest) -> None:
         yes_or_no(owned),
         _ports(table, pod.CLOSED_TCP),
         _ports(table, pod.CLOSED_UDP),
-        " ".join(f"{chain.table}/{chain.name}" for chain in others),
+        " ".join(others),
     ]
     report_done(end, facts, {name: held.fileno() for name, held in sockets.items()})
 
 
-def _look_around(request: PodRequest) -> list[HeldChain]:
-    """Check the namespace; returns other tables' redirects, all of which come after ours."""
+def _look_around(request: PodRequest) -> list[str]:
+    """Check the namespace; names of other tables' redirects, all of which come after ours."""
     namespace = open_namespace("net")
     initial = owned_by_initial_user_namespace(namespace)
     os.close(namespace)
@@ -62,7 +65,23 @@ def _look_around(request: PodRequest) -> list[HeldChain]:
     with step("list of other tables"), nftables.open_socket() as ask:
         chains = nftables.chains(ask, nftables.NFPROTO_ANY)
     checks.require_first_redirect(chains)
-    return checks.other_redirects(chains)
+    return [
+        *(f"{chain.table}/{chain.name}" for chain in checks.other_redirects(chains)),
+        *_legacy_redirects(),
+    ]
+
+
+def _legacy_redirects() -> list[str]:
+    """The nat tables of the old iptables, which nftables does not list. They hook at -100."""
+    found = []
+    for path in LEGACY_TABLES:
+        try:
+            with open(path, encoding="utf-8") as names:
+                if LEGACY_NAT in names.read().split():
+                    found.append(f"{os.path.basename(path).removesuffix('_names')}/{LEGACY_NAT}")
+        except FileNotFoundError:
+            continue  # the kernel never loaded the module
+    return found
 
 
 def _route_pools(*, ipv6: bool) -> None:

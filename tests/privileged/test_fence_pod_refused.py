@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from support.fences import WORKLOAD, as_user, forbid, keep_capabilities
 from support.forked import CLONE_NEWNET, CLONE_NEWUSER, in_child
-from support.pods import REQUEST, World, run
+from support.pods import REQUEST, Running, World, dial, held, run
 
 from supervisor.errors import Refusal
 from supervisor.fence import pod_construction, removal  # noqa: F401 - before the uid changes
@@ -93,6 +93,21 @@ def test_a_redirect_that_comes_before_ours_is_named():
     code, cause = refused(lambda world: subprocess.run(["nft", "-f", "-"], input=rules, check=True))
 
     assert (code, cause) == ("fence.redirect-collides", "mesh out (priority -150)")
+
+
+def test_a_redirect_of_the_old_iptables_comes_after_ours_and_is_named():
+    def work():
+        World()
+        run("iptables-legacy -t nat -A OUTPUT -p tcp -j REDIRECT --to-ports 15001")
+        fence = install_pod_fence(REQUEST)
+        client = Running(REQUEST.workload_uid, dial("203.0.113.5", 443))
+        with held(fence, "capture4") as capture:
+            accepted, _ = capture.accept()
+        with accepted:
+            accepted.sendall(b"ours")
+        return fence.report.other_tables, client.result()
+
+    assert in_child(work, unshare=CLONE_NEWNET) == (("ip_tables/nat",), b"ours")
 
 
 @pytest.mark.parametrize(
