@@ -22,7 +22,7 @@ from supervisor.kernel.netlink import (
     NetlinkSocket,
     Request,
 )
-from supervisor.kernel.nft_rules import decoded, encoded, packets
+from supervisor.kernel.nft_rules import encoded, held, packets
 from supervisor.kernel.ruleset import Chain, Held, HeldChain, PortSet, Table
 
 NFPROTO_ANY = 0
@@ -88,8 +88,8 @@ def read_back(channel: NetlinkSocket, name: str) -> Held | None:
     return Held(
         flags=found[0].get_attr("NFTA_TABLE_FLAGS") or 0,
         chains=tuple(sorted(chain for chain in chains(channel) if chain.table == name)),
-        rules=tuple(decoded(answer) for answer in _dump_rules(channel, name)),
-        sets=tuple(sorted((_name(held), _held_ports(channel, name, _name(held))) for held in sets)),
+        rules=tuple(held(answer) for answer in _dump_rules(channel, name)),
+        sets=tuple(sorted((_name(one), _held_ports(channel, name, _name(one))) for one in sets)),
     )
 
 
@@ -101,12 +101,12 @@ def chains(channel: NetlinkSocket, family: int = NFPROTO_INET) -> tuple[HeldChai
 
 def expected(table: Table, flags: int) -> Held:
     """What ``read_back`` returns when the kernel holds exactly this table."""
-    held = [_decoded(nft.nft_chain_msg, _chain(table.name, chain)) for chain in table.chains]
+    chains_held = [_decoded(nft.nft_chain_msg, _chain(table.name, chain)) for chain in table.chains]
     return Held(
         flags=flags,
-        chains=tuple(sorted(_held_chain(chain) for chain in held)),
+        chains=tuple(sorted(_held_chain(chain) for chain in chains_held)),
         rules=tuple(
-            decoded(encoded(table.name, chain.name, rule).message)
+            held(encoded(table.name, chain.name, rule).message)
             for chain in table.chains
             for rule in chain.rules
         ),
@@ -236,8 +236,8 @@ def _decoded(kind: type[Message], request: Request) -> Message:
     return message
 
 
-def _name(held: Message) -> str:
-    return str(held.get_attr("NFTA_SET_NAME"))
+def _name(ports: Message) -> str:
+    return str(ports.get_attr("NFTA_SET_NAME"))
 
 
 def _held_chain(chain: Message) -> HeldChain:
