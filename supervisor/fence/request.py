@@ -77,8 +77,9 @@ class FencedNamespace(NamedTuple):
 class PodReport(NamedTuple):
     """What was set up in the pod's namespace and read back.
 
-    ``closed_tcp`` and ``closed_udp`` are the loopback ports that the workload does not reach;
-    empty with an allow-list. ``other_tables`` are nat chains of others that come after ours.
+    ``closed_tcp`` and ``closed_udp`` are the loopback ports that the workload does not reach, the
+    lowest 500 of them; empty with an allow-list. ``other_tables`` are nat chains of others that
+    come after ours (``table/chain``), at most 20.
     """
 
     ipv6: bool
