@@ -76,13 +76,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """``is_carrier``: a connection whose requests are asked about one by one."""
+    """``is_carrier``: a connection whose requests are asked about one by one; ``is_general``: that,
+    or a request that its own rule does not name.
+    """
 
     intent: ConnectionIntent | RequestIntent
     what: str
     binary: str
     origin: Origin
     is_carrier: bool = False
+    is_general: bool = False
 
 
 def difference(old: Policy, new: Policy) -> Difference:
@@ -91,16 +94,8 @@ def difference(old: Policy, new: Policy) -> Difference:
     allowed: list[Change] = []
     denied: list[Change] = []
     handled: list[Change] = []
-    asked: set[ConnectionIntent | RequestIntent] = set()
-    is_cut = False
-    # The new policy's samples first: what both name is described by the rule that will hold.
-    for question in (*_questions(new), *_questions(old)):
-        if question.intent in asked:
-            continue
-        if len(asked) == MAX_QUESTIONS:
-            is_cut = True
-            break
-        asked.add(question.intent)
+    questions = _collected(new, old)
+    for question in questions.values():
         one, other = decide(before, question.intent), decide(after, question.intent)
         if one.is_forwarded != other.is_forwarded and not question.is_carrier:
             changes = allowed if other.is_forwarded else denied
@@ -112,8 +107,21 @@ def difference(old: Policy, new: Policy) -> Difference:
         denied=tuple(denied),
         handled=tuple(handled),
         restart=tuple(_static_changes(old, new)),
-        is_cut=is_cut,
+        is_cut=len(questions) == MAX_QUESTIONS,
     )
+
+
+def _collected(*policies: Policy) -> dict[ConnectionIntent | RequestIntent, _Question]:
+    """Each question once, at most MAX_QUESTIONS, in the words of the rule that says most about it."""
+    found: dict[ConnectionIntent | RequestIntent, _Question] = {}
+    for policy in policies:
+        for question in _questions(policy):
+            known = found.get(question.intent)
+            if known is None and len(found) == MAX_QUESTIONS:
+                return found
+            if known is None or (known.is_general and not question.is_general):
+                found[question.intent] = question
+    return found
 
 
 def _change(question: _Question, old: str, new: str) -> Change:
@@ -180,7 +188,9 @@ def _about(endpoint: Endpoint, port: int, binary: Binary) -> Iterator[_Question]
     )
     where = f"{host}:{port}"
     is_carrier = endpoint.protocol == "rest"
-    yield _Question(connection, f"connect to {where}", program, endpoint.origin, is_carrier)
+    yield _Question(
+        connection, f"connect to {where}", program, endpoint.origin, is_carrier, is_carrier
+    )
     if not is_carrier:
         return
     route = "" if endpoint.path is None else endpoint.path.text
@@ -202,7 +212,7 @@ def _about(endpoint: Endpoint, port: int, binary: Binary) -> Iterator[_Question]
         path="/" + _sample(route or "/**", "/").strip("/"),
     )
     what = f"other requests {where}{_shown_path(route or '**')}"
-    yield _Question(other, what, program, endpoint.origin)
+    yield _Question(other, what, program, endpoint.origin, is_general=True)
 
 
 def _method(method: str) -> str:

@@ -20,7 +20,7 @@ from enum import Enum
 
 from policy.decision import Admission as Granted
 from policy.decision import Decision
-from policy.intent import Caller, ConnectionIntent
+from policy.intent import ConnectionIntent
 from supervisor.egress import codes
 from supervisor.egress.authority import HTTP_PORT
 from supervisor.egress.caller import Callers
@@ -192,13 +192,10 @@ class Admission:
 
     def reached(self) -> list[Command]:
         """The answer to Reach: upstream is connected."""
-        # Policy may have changed since; what it says now is what counts.
-        decision = self._ask()
-        if not decision.is_forwarded:
-            self._refuse(codes.POLICY_CHANGED, "the policy changed while the connection was made")
-            return self._flush()
+        if self.stage is not Stage.REACH or self.decision is None:
+            raise RuntimeError(f"nothing was to be reached in stage {self.stage}")
         self._out.append(
-            Opened(target=self._known_target(), callers=self._callers(), decision=decision)
+            Opened(target=self._known_target(), callers=self._callers(), decision=self.decision)
         )
         if self._is_connect:
             self._out.append(Say(ESTABLISHED))
@@ -246,7 +243,7 @@ class Admission:
         return self._flush()
 
     def policy_changed(self) -> list[Command]:
-        """There is a new policy: end what it would not allow."""
+        """There is a new policy: end what it would not allow, also while it is being reached."""
         if self.stage in (Stage.REACH, Stage.GATE) and not self._ask().is_forwarded:
             self._refuse(codes.POLICY_CHANGED, "the policy no longer allows the connection")
         return self._flush()
@@ -256,8 +253,10 @@ class Admission:
     def _ask(self) -> Decision:
         """Policy's answer for the first of the target's names that it allows, else for the first."""
         target = self._known_target()
-        first, *others = self._callers().callers
-        decisions = [self._decide(_intent(host, target, first, others)) for host in target.hosts]
+        callers = self._callers()
+        decisions = [
+            self._decide(connection_intent(host, target, callers)) for host in target.hosts
+        ]
         chosen = next((one for one in decisions if one.is_forwarded), decisions[0])
         self.decision = chosen
         return chosen
@@ -383,7 +382,9 @@ class Admission:
         return out
 
 
-def _intent(host: str, target: Target, first: Caller, others: list[Caller]) -> ConnectionIntent:
+def connection_intent(host: str, target: Target, callers: Callers) -> ConnectionIntent:
+    """The question to policy: may all who hold the connection reach the target under ``host``?"""
+    first, *others = callers.callers
     return ConnectionIntent(
         host=host,
         port=target.port,

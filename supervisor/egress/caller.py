@@ -61,9 +61,6 @@ class _Search:
     """One connection whose owner is being looked for."""
 
     done: Done
-    local: End
-    remote: End
-    inode: int
     until: float
     answer: Answer | None = None
     digests: list[str | None] = field(default_factory=list)
@@ -97,7 +94,8 @@ class CallerFinder:
     def find(self, local: End, remote: End, done: Done) -> None:
         """Who holds the socket whose own end is ``local`` and whose peer is ``remote``?
 
-        ``done`` is called once, at once or later.
+        ``done`` is called once, at once or later. As long as the caller keeps its end of the
+        connection open, no other socket can have these two ends, so one look is enough.
         """
         owner = find_tcp(self._diag, local, remote)
         if owner is None or owner.inode == 0:
@@ -114,7 +112,7 @@ class CallerFinder:
             done(_unknown(CallerProblem.OVER_BUDGET))
             return
         until = self._poller.now + PATIENCE_S
-        self._searches[self._last_id] = _Search(done, local, remote, owner.inode, until)
+        self._searches[self._last_id] = _Search(done, until)
 
     def sweep(self) -> None:
         """Give up what took too long. To be called about once a second."""
@@ -202,8 +200,7 @@ class CallerFinder:
     def _conclude(self, search: _Search) -> Callers:
         """From the answer and the digests to what policy is asked about."""
         answer = search.answer
-        owner = find_tcp(self._diag, search.local, search.remote)
-        if answer is None or owner is None or owner.inode != search.inode:
+        if answer is None:
             return _unknown(CallerProblem.VANISHED)
         if None in search.digests:
             return _unknown(CallerProblem.UNREADABLE)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from policy.builtin import BASELINE
 from policy.model import Policy
 from supervisor.errors import Refusal
+from supervisor.fence.request import Served
 from supervisor.identity.accounts import Accounts
 from supervisor.identity.decide import Identity, check_reserved, decide
 from supervisor.identity.entries import plan_entries
@@ -77,6 +78,7 @@ def build(
     settings: RunSettings,
     facts: Facts,
     policy: Policy,
+    serves_network: bool,
     accounts: Accounts,
     supervisor_tree: str,
 ) -> Plan:
@@ -112,7 +114,12 @@ def build(
     steps: list[Step] = []
     if facts.uid == 0 and facts.etc_writable:
         steps.append(AddAccount(entries=plan_entries(accounts, identity)))
-    network = CloseNetwork(reason=f"policy {policy.file} allows no network")
+    network = CloseNetwork(
+        served=Served() if serves_network else None,
+        reason=f"policy {policy.file} names what is allowed"
+        if serves_network
+        else f"policy {policy.file} allows no network",
+    )
     steps += [workspace, network, _files(start, facts, policy), start]
     return Plan(
         identity=identity,

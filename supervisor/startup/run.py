@@ -2,6 +2,7 @@
 
 import resource
 import time
+from typing import NamedTuple
 
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
@@ -15,8 +16,9 @@ from supervisor.settings import RunSettings, runtime_tree
 from supervisor.startup.containment import containment
 from supervisor.startup.execute import Running, execute
 from supervisor.startup.facts import Facts, gather
+from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.plan import Plan, build
-from supervisor.startup.policy import obtain_policy
+from supervisor.startup.policy import LoadedPolicy, obtain_policy
 from supervisor.startup.report import table
 from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
@@ -31,45 +33,54 @@ def run(settings: RunSettings) -> int:
     signals = open_signals()  # first: from here on no signal is lost
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     prctl.set_child_subreaper()
+    lifecycle = Lifecycle(grace_s=settings.grace_s, timeout_s=settings.timeout_s)
+    loop = Loop(signals=signals, lifecycle=lifecycle)
     try:
-        plan, running = _start(settings, log)
+        plan, running = _start(settings, loop, log)
     except Refusal as refusal:
         return _refused(refusal, log)
-    lifecycle = Lifecycle(
-        now=time.monotonic(), grace_s=settings.grace_s, timeout_s=settings.timeout_s
-    )
-    loop = Loop(signals=signals, main=running.main, lifecycle=lifecycle)
     if running.terminal is not None:
         loop.attach(running.terminal)
         log.raise_level("error")  # the terminal is raw and the workload's
-    finish = loop.run()
+    lifecycle.start(now=time.monotonic())
+    finish = loop.run(running.main)
     if running.terminal is not None:
         running.terminal.close()
     return _finished(finish, plan, log)
 
 
-def prepare_plan(settings: RunSettings, stages: Stages) -> tuple[Plan, Facts]:
+class Prepared(NamedTuple):
+    """Everything that is decided before the first change."""
+
+    plan: Plan
+    facts: Facts
+    policy: LoadedPolicy
+
+
+def prepare(settings: RunSettings, stages: Stages) -> Prepared:
     """Gather, load, decide; changes nothing. Raises Refusal."""
     facts = gather()
     stages.mark("facts")
-    policy = obtain_policy(settings)
+    loaded = obtain_policy(settings)
     stages.mark("policy")
     plan = build(
         settings=settings,
         facts=facts,
-        policy=policy,
+        policy=loaded.static,
+        serves_network=loaded.allows_network,
         accounts=read_accounts("/"),
         supervisor_tree=runtime_tree(),
     )
     check_identity_mapped(plan.identity)
     stages.mark("plan")
-    return plan, facts
+    return Prepared(plan, facts, loaded)
 
 
-def _start(settings: RunSettings, log: Log) -> tuple[Plan, Running]:
+def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     stages = Stages()
-    plan, facts = prepare_plan(settings, stages)
-    running = execute(plan, facts=facts, log=log, stages=stages)
+    plan, facts, policy = prepare(settings, stages)
+    keeping = NetworkKeeping(settings=settings, policy=policy, facts=facts, loop=loop, log=log)
+    running = execute(plan, facts=facts, on_fence=keeping.start, log=log, stages=stages)
     report = containment(plan, running, facts, stages).as_dict()
     if log.as_json:
         log.emit("sandbox.started", pid=running.main, report=report)
