@@ -44,6 +44,16 @@ PLAN_LIMIT = Code(
     "A resource limit is above what the container itself has.",
     "Lower it in the policy, or raise the container's own limit.",
 )
+SECLUSION_FAILED = Code(
+    "startup.seclusion-failed",
+    "Making the workload's own process ids and mounts failed in a way that was not foreseen.",
+    "Out of memory is the usual reason; run 'sandbox-supervisor doctor'.",
+)
+CONTROL_REQUIRED = Code(
+    "startup.control-required",
+    "The policy requires a control that this container cannot give.",
+    "Give the container what the cause names, or take the control out of 'supervisor: require'.",
+)
 PID_LIMIT = Code(
     "startup.pid-limit",
     "The container has no limit on its number of processes.",
