@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-
 from supervisor.kernel.namespaces import CLONE_NEWPID
 
 

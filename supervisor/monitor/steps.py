@@ -19,7 +19,6 @@ from supervisor.kernel.namespaces import setns
 from supervisor.kernel.seccomp import install
 from supervisor.monitor.spec import Confinement, Launch
 
-
 ADOPT = b"P"  # followed by a pid: the process that goes on, see _enter_process_ids
 ADOPTED = b"A"
 

@@ -59,10 +59,15 @@ PID_LIMIT = Code(
     "The container has no limit on its number of processes.",
     "Start it with --pids-limit (podman) or set the kubelet's podPidsLimit.",
 )
+FENCE_FORM = Code(
+    "startup.fence-form",
+    "The fence that this container allows is weaker than the policy requires.",
+    "Add SYS_ADMIN and NET_ADMIN, allow user namespaces, or lower supervisor.require.fence.",
+)
 NOT_ENFORCED = Code(
     "startup.not-enforced",
     "The policy relies on something this start does not enforce.",
-    "Remove it from the policy, or list it under 'supervisor: accept: not_enforced'.",
+    "Remove it from the policy, or list the feature that the finding names under 'supervisor: accept'.",
 )
 HOSTS_TOO_LARGE = Code(
     "startup.file-too-large",

@@ -79,7 +79,9 @@ def test_the_exact_status_reaches_the_monitor():
 def test_killing_the_init_ends_every_process():
     def body(made):
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
-        pid = start(made, "sh", "-c", "setsid sleep 299 & setsid sleep 298 & wait", stdout=write_end)
+        pid = start(
+            made, "sh", "-c", "setsid sleep 299 & setsid sleep 298 & wait", stdout=write_end
+        )
         os.close(write_end)
         os.kill(made.init, signal.SIGKILL)
         # The pipe's last writer ends with the last process.
