@@ -26,11 +26,7 @@ from supervisor.startup.termination import write_termination_log
 # What a shell says of a command that it cannot execute or find: exit status of POSIX sh.
 # What the monitor needs while the workload runs: to end processes of other uids and to look into
 # them, to start egress again under its own uid, and to join namespaces for later launches.
-KEPT_CAPABILITIES = (
-    *("KILL", "SETUID", "SETGID", "SETPCAP", "SYS_PTRACE", "SYS_ADMIN"),
-    # /proc/PID/fd and a 0700 binary of another uid: only where CAP_SYS_PTRACE is not enough
-    *("DAC_READ_SEARCH", "DAC_OVERRIDE"),
-)
+KEPT_CAPABILITIES = ("KILL", "SETUID", "SETGID", "SETPCAP", "SYS_PTRACE", "SYS_ADMIN")
 EXEC_STATUS = {monitor_codes.NOT_EXECUTABLE: 126, monitor_codes.NOT_FOUND: 127}
 
 
@@ -87,7 +83,14 @@ def prepare(settings: RunSettings, stages: Stages) -> Prepared:
 def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     stages = Stages()
     plan, facts, policy = prepare(settings, stages)
-    keeping = NetworkKeeping(settings=settings, policy=policy, facts=facts, loop=loop, log=log)
+    keeping = NetworkKeeping(
+        settings=settings,
+        workload=(plan.identity.uid, plan.identity.gid),
+        policy=policy,
+        facts=facts,
+        loop=loop,
+        log=log,
+    )
     running = execute(plan, facts=facts, on_fence=keeping.start, log=log, stages=stages)
     report = containment(plan, running, facts, stages).as_dict()
     if log.as_json:
