@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 
-from policy.host import Address
+from policy.host import Address, import_tables
 from policy.index import Index
 from supervisor.egress.acceptor import Acceptor, Take
 from supervisor.egress.caller import CallerFinder
@@ -90,11 +90,10 @@ def preload() -> None:
     import encodings.idna  # noqa: F401 - str.encode('idna') is never ours, but asyncio's
 
     import dns.rdata
-    import idna
-    import idna.uts46data
 
+    import_tables()
     dns.rdata.load_all_types()  # type: ignore[no-untyped-call]
-    del concurrent.futures.thread, idna
+    del concurrent.futures.thread
 
 
 class Egress:

@@ -6,10 +6,10 @@ range of RFC 2544, which nobody routes; the IPv6 pool is a unique local prefix (
 
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
+from policy.address import SYNTHETIC_V4, SYNTHETIC_V6
 from supervisor.kernel.ruleset import Network
 
-POOL_V4 = IPv4Network("198.18.0.0/15")
-POOL_V6 = IPv6Network("fdc6:5e1f:9d07::/64")
+POOL_V4, POOL_V6 = SYNTHETIC_V4, SYNTHETIC_V6
 
 # What a packet of the workload has as its source where there is no interface but lo. IPv4: a
 # documentation address (RFC 5737); IPv6: beside the pool, so that both have the same label in

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 
 from supervisor.kernel import landlock, procfs
+from supervisor.kernel.namespaces import CLONE_NEWNET, CLONE_NEWUSER, may_unshare
 
 MEMORY_MAX_PATHS = (
     "/sys/fs/cgroup/memory.max",
@@ -29,6 +30,7 @@ class Facts:
     pids_max: int | None  # None: unlimited or unknown
     memory_max: int | None  # bytes; None: unlimited or unknown
     interfaces: tuple[str, ...]  # of the network namespace we are in
+    may_make_namespace: bool  # a network namespace, alone or through a user namespace
     etc_writable: bool
     termination_log: bool
     stdin_is_terminal: bool
@@ -64,6 +66,7 @@ def gather() -> Facts:
         pids_max=_limit(PIDS_MAX_PATHS),
         memory_max=_below_ceiling(_limit(MEMORY_MAX_PATHS)),
         interfaces=_interfaces(),
+        may_make_namespace=may_unshare(CLONE_NEWNET) or may_unshare(CLONE_NEWUSER | CLONE_NEWNET),
         etc_writable=_writable("/etc"),
         termination_log=os.path.exists(TERMINATION_LOG),
         stdin_is_terminal=os.isatty(0),

@@ -33,7 +33,7 @@ _RULES = """
 table inet lab {
   chain nat { type nat hook output priority -110; policy accept;
     ip daddr 198.18.0.0/15 meta l4proto tcp redirect to :CAPTURE
-    ip6 daddr fd73:616e:6462::/48 meta l4proto tcp redirect to :CAPTURE
+    ip6 daddr fdc6:5e1f:9d07::/64 meta l4proto tcp redirect to :CAPTURE
     ip daddr 192.0.2.2 tcp dport { 7001, 7002 } redirect to :CAPTURE
   }
 }
@@ -146,7 +146,7 @@ class Lab:
 
     def _wire(self):
         run("ip", "link", "set", "lo", "up")
-        for pool in ("198.18.0.0/15", "fd73:616e:6462::/48"):
+        for pool in ("198.18.0.0/15", "fdc6:5e1f:9d07::/64"):
             run("ip", "route", "add", "local", pool, "dev", "lo")
         run("ip", "link", "add", "in0", "type", "veth", "peer", "name", "out0")
         run("ip", "link", "set", "out0", "netns", str(self.outside.tid))
