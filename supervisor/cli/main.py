@@ -19,6 +19,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "what run would do here, step by step; changes nothing"),
     "identity": ("identity", "who the workload would be, and which input decided"),
     "rootfs": ("rootfs", "write the sandbox account into an unpacked root file system"),
+    "install": ("install", "copy the self-contained runtime into a volume"),
+    "volumes-init": ("volumes_init", "make the volumes of a pod usable for the workload"),
+    "manifest": ("manifest", "write the pod for Kubernetes and podman kube play"),
     "explain": ("explain", "what a reason code means and what helps"),
 }
 USAGE_ERROR = 2

@@ -76,18 +76,17 @@ def resolve(
     given_uid = None if uid is None else parse_id(uid, "--uid")
     given_gid = None if gid is None else parse_id(gid, "--gid")
     chosen_uid, uid_source = _first(
-        (given_uid, "--uid"), (uids and uids[0].first, UID_RANGE), (DEFAULT_ID, DEFAULT_SOURCE)
+        (given_uid, "--uid"), (_start(uids), UID_RANGE), (DEFAULT_ID, DEFAULT_SOURCE)
     )
     chosen_gid, gid_source = _first(
         (given_gid, "--gid"),
         (given_uid, "--uid"),
-        (gids and gids[0].first, SUPPLEMENTAL_GROUPS),
-        (chosen_uid, f"the uid ({uid_source})"),
+        (_start(gids), SUPPLEMENTAL_GROUPS),
+        (chosen_uid, uid_source),
     )
     _check_inside(chosen_uid, f"uid {chosen_uid} ({uid_source})", uids, UID_RANGE)
     # fsGroup, which is the gid, must lie in the first block; the further ones are for others
-    first = gids and gids[:1]
-    _check_inside(chosen_gid, f"gid {chosen_gid} ({gid_source})", first, SUPPLEMENTAL_GROUPS)
+    _check_inside(chosen_gid, f"gid {chosen_gid} ({gid_source})", gids[:1], SUPPLEMENTAL_GROUPS)
     listed = parse_groups(groups)
     _check_helpers(chosen_uid, chosen_gid, listed)
     return PodIds(
@@ -145,9 +144,13 @@ def read_annotations(text: str, source: str) -> dict[str, str]:
     return annotations
 
 
-def _first(*candidates: tuple[int | tuple[()] | None, str]) -> tuple[int, str]:
-    """The first candidate that is a number."""
-    return next((n, source) for n, source in candidates if isinstance(n, int))
+def _first(*candidates: tuple[int | None, str]) -> tuple[int, str]:
+    """The first candidate that there is; the last one always is."""
+    return next((number, source) for number, source in candidates if number is not None)
+
+
+def _start(blocks: tuple[Block, ...]) -> int | None:
+    return blocks[0].first if blocks else None
 
 
 def _blocks_of(annotations: Mapping[str, str] | None, name: str) -> tuple[Block, ...]:
