@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from supervisor.deploy.references import is_changed
 from supervisor.deploy.settings import (
     EmptyWorkspace,
     PodSettings,
@@ -31,7 +32,7 @@ class Compatibility:
     def lines(self) -> list[str]:
         """For people."""
         found = [f"needs Kubernetes {self.version} or newer: {self.reason}"]
-        found += [f"podman kube play cannot play it: {cause}" for cause in self.impossible]
+        found += [f"not for podman kube play: {cause}" for cause in self.impossible]
         if self.ignored:
             found.append(f"podman kube play ignores: {', '.join(self.ignored)}")
         return found
@@ -97,6 +98,10 @@ def _impossible(settings: PodSettings, *, in_sandbox: bool) -> list[str]:
         found.append("native sidecar: podman waits for it to end, or refuses its probes")
     if settings.sideload is Sideload.IMAGE_VOLUME:
         found.append("image volume: only since podman 5.4")
+    names = tuple(name for name, _ in settings.environment)
+    texts = (*settings.command, *(value for _, value in settings.environment))
+    if any(is_changed(text, names) for text in texts):
+        found.append("'$$' or '$(NAME)' is escaped for Kubernetes; podman does not undo that")
     if in_sandbox:
         found.append("kind Sandbox: play what 'manifest pod' writes from the same settings")
     return found

@@ -1,6 +1,7 @@
 """The containers of the pod: what each runs, as whom, with which capabilities, and on what."""
 
 from supervisor.deploy import layout, volumes
+from supervisor.deploy.references import written
 from supervisor.deploy.settings import PodSettings, Sideload, Topology
 from supervisor.deploy.volumes import Json
 from supervisor.identity.inputs import HELPER_IDS
@@ -62,14 +63,15 @@ def agent(settings: PodSettings) -> Json:
         words = ["run", "--mode", "network-only", "--shared", layout.SHARED]
         # read-only: the workload, which has the same uid, cannot take the place of a socket there
         mounts += volumes.shared(settings, read_only=True)
+    names = tuple(name for name, _ in settings.environment)
     words += ["--workdir", layout.WORKDIR, *_identity(settings), "--groups", _groups(settings)]
-    for name, _ in settings.environment:
+    for name in names:
         words += ["--env", name]
     container: Json = {
         "name": "agent",
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy.value,
-        "command": [launcher(settings), *words, "--", *map(literal, settings.command)],
+        "command": [launcher(settings), *words, "--", *written(settings.command, names)],
         "workingDir": "/",
         "securityContext": security,
         "resources": _agent_resources(settings),
@@ -78,7 +80,10 @@ def agent(settings: PodSettings) -> Json:
     }
     if settings.environment:
         container["env"] = [
-            {"name": name, "value": literal(value)} for name, value in settings.environment
+            {"name": name, "value": value}
+            for name, value in zip(
+                names, written((value for _, value in settings.environment), names), strict=True
+            )
         ]
     return container
 
@@ -126,11 +131,6 @@ def launcher(settings: PodSettings) -> str:
     if settings.sideload is Sideload.IMAGE_VOLUME:
         return layout.LAUNCHER_IN_IMAGE_VOLUME
     return layout.LAUNCHER
-
-
-def literal(word: str) -> str:
-    """The word, so that Kubernetes and podman replace no ``$(NAME)`` in it."""
-    return word.replace("$", "$$") if "$(" in word or "$$" in word else word
 
 
 def _confined(capabilities: Json) -> Json:
