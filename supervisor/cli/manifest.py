@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 
+from policy.model import Policy
 from supervisor.deploy import codes
 from supervisor.deploy.compatibility import Compatibility, judge
 from supervisor.deploy.pod import pod_documents, sandbox_documents
@@ -92,10 +93,15 @@ def _configure_pod(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the documents."""
     settings = settings_from(arguments)
+    policy = _loaded(settings.policy, arguments.policy)
     in_sandbox = arguments.kind == "sandbox"
     compatibility = judge(settings, in_sandbox=in_sandbox)
+    warnings = [
+        *settings.ids.warnings,
+        *(f"the policy does not open {path}" for path in _closed_directories(settings, policy)),
+    ]
     if arguments.explain:
-        print(_explained(settings.ids, compatibility, as_json=arguments.json))
+        print(_explained(settings.ids, warnings, compatibility, as_json=arguments.json))
         return 0
     documents = (
         sandbox_documents(settings, version=arguments.api_version)
@@ -106,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}, indent=2))
     else:
         print(dump(documents), end="")
-    print(_explained(settings.ids, compatibility, as_json=False), file=sys.stderr)
+    print(_explained(settings.ids, warnings, compatibility, as_json=False), file=sys.stderr)
     return 0
 
 
@@ -118,7 +124,7 @@ def settings_from(arguments: argparse.Namespace) -> PodSettings:
         image=arguments.image,
         supervisor_image=arguments.supervisor_image,
         command=tuple(words[1:] if words[:1] == ["--"] else words),
-        policy=_policy(arguments.policy),
+        policy=_policy_text(arguments.policy),
         ids=_ids(arguments),
         topology=Topology(arguments.topology),
         sideload=Sideload(arguments.sideload),
@@ -151,20 +157,30 @@ def _ids(arguments: argparse.Namespace) -> PodIds:
     )
 
 
-def _policy(path: str | None) -> str:
-    """The text of a policy that the pod will accept."""
+def _policy_text(path: str | None) -> str:
+    return CLOSED if path is None else _read(path)
+
+
+def _loaded(text: str, path: str | None) -> Policy:
+    """The policy, which the pod will accept as well; raises Refusal ``deploy.bad-policy``."""
     from policy.findings import PolicyError
     from policy.load import load
 
-    if path is None:
-        return CLOSED
-    text = _read(path)
     try:
-        load(text.encode(), file=path)
+        return load(text.encode(errors="surrogateescape"), file=path or "the built-in policy")
     except PolicyError as error:
         listed = "; ".join(str(finding) for finding in error.findings[:SHOWN_FINDINGS])
         raise Refusal(codes.BAD_POLICY, listed) from error
-    return text
+
+
+def _closed_directories(settings: PodSettings, policy: Policy) -> list[str]:
+    """Volumes that the policy does not let the workload write to."""
+    open_paths = [entry.path for entry in policy.filesystem.read_write]
+    return [
+        directory
+        for directory in settings.writable
+        if not any(f"{directory}/".startswith(f"{path}/") for path in open_paths)
+    ]
 
 
 def _workspace(arguments: argparse.Namespace) -> Workspace:
@@ -198,15 +214,17 @@ def _read(path: str) -> str:
         raise Refusal(codes.BAD_SETTING, f"{path}: {error}") from error
 
 
-def _explained(ids: PodIds, compatibility: Compatibility, *, as_json: bool) -> str:
+def _explained(
+    ids: PodIds, warnings: list[str], compatibility: Compatibility, *, as_json: bool
+) -> str:
     if as_json:
         who = {"uid": ids.uid, "gid": ids.gid, "groups": list(ids.groups)}
-        identity = {**who, "sources": dict(ids.sources), "warnings": list(ids.warnings)}
-        return json.dumps({"identity": identity, **compatibility.as_dict()})
+        identity = {**who, "sources": dict(ids.sources)}
+        return json.dumps({"identity": identity, "warnings": warnings, **compatibility.as_dict()})
     user, group = (f"{what} from {ids.sources[what]}" for what in ("uid", "gid"))
     lines = [
         f"the workload is {ids.uid}:{ids.gid}: {user}, {group}",
-        *(f"warning: {warning}" for warning in ids.warnings),
+        *(f"warning: {warning}" for warning in warnings),
         *compatibility.lines(),
     ]
     return "\n".join(f"# {line}" for line in lines)

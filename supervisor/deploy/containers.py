@@ -9,10 +9,10 @@ from supervisor.identity.inputs import HELPER_IDS
 EGRESS_ID = HELPER_IDS["egress"]
 
 # To become the workload for good (SETUID SETGID SETPCAP), to end it (KILL), to make its network
-# namespace and close it (SYS_ADMIN NET_ADMIN), to hand it its directory (CHOWN FOWNER, and
-# DAC_READ_SEARCH to look into directories of others).
+# namespace and close it (SYS_ADMIN NET_ADMIN), to give it its output pipes (CHOWN) and to look
+# through its workspace, where it may have closed directories (DAC_READ_SEARCH).
 COMBINED = (
-    *("CHOWN", "DAC_READ_SEARCH", "FOWNER", "KILL", "NET_ADMIN"),
+    *("CHOWN", "DAC_READ_SEARCH", "KILL", "NET_ADMIN"),
     *("SETGID", "SETPCAP", "SETUID", "SYS_ADMIN"),
 )
 # To see which program owns a connection.
