@@ -30,9 +30,15 @@ from supervisor.identity.openshift import MAX_TEXT, PodIds, read_annotations, re
 
 API_VERSIONS = ("v1beta1", "v1alpha1")
 SHOWN_FINDINGS = 5
-CLOSED = (
-    "# No network, no files beyond the baseline: the built-in policy, written out.\nversion: 1\n"
-)
+CLOSED = """\
+# The built-in closed policy: no network, no files but the baseline, the work directory and /tmp.
+version: 1
+filesystem_policy:
+  include_workdir: true
+  read_write: [/tmp]
+landlock:
+  compatibility: hard_requirement
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

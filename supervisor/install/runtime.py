@@ -196,7 +196,7 @@ def _destination(path: str) -> Iterator[int]:
     parent, name = os.path.split(path)
     try:
         _make(parent or "/", name)
-        located = open_trusted(path, frozenset({os.getegid(), *os.getgroups()}))
+        located = open_trusted(path, _own_groups())
     except UntrustedLinkError as error:
         raise Refusal(codes.UNTRUSTED_DESTINATION, f"{error.filename}: {error.strerror}") from error
     except FileNotFoundError as error:
@@ -209,12 +209,20 @@ def _destination(path: str) -> Iterator[int]:
 
 
 def _make(parent: str, name: str) -> None:
-    held = open_trusted(parent, frozenset({os.getegid(), *os.getgroups()})).descriptor
+    """Make the destination if it is missing, with a mode that no umask changes."""
+    held = open_trusted(parent, _own_groups()).descriptor
     try:
-        with suppress(FileExistsError):
-            os.mkdir(name, DIRECTORY_MODE, dir_fd=held)
+        os.mkdir(name, 0o700, dir_fd=held)
+        with _opened(name, held) as made:
+            os.fchmod(made, DIRECTORY_MODE)
+    except FileExistsError:
+        return
     finally:
         os.close(held)
+
+
+def _own_groups() -> frozenset[int]:
+    return frozenset({os.getegid(), *os.getgroups()})
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from supervisor.install import codes
 from supervisor.kernel import capabilities, procfs
 from supervisor.settings import runtime_tree
 from supervisor.workspace.execute import execute
-from supervisor.workspace.plan import GivenBy, Owner, WorkspaceRequest, plan
+from supervisor.workspace.plan import DEFAULT_WORKDIR, GivenBy, Owner, WorkspaceRequest, plan
 from supervisor.workspace.report import Report
 
 # As /tmp everywhere: everybody writes, nobody renames what others made.
@@ -23,7 +23,7 @@ ALL_MAY = 0o777
 
 
 def prepare_volumes(owner: Owner, *, workdir: str | None, scratch: Sequence[str]) -> Report | None:
-    """Give ``workdir`` to the owner with all that is in it, and open the scratch directories.
+    """Give ``workdir`` to the owner, /sandbox with all that is in it; open scratch directories.
 
     Raises Refusal ``workspace.*`` or ``install.scratch-directory``.
     """
@@ -36,7 +36,8 @@ def prepare_volumes(owner: Owner, *, workdir: str | None, scratch: Sequence[str]
         supervisor_tree=runtime_tree(),
         workdir=workdir,
         workdir_given_by=GivenBy.ARGUMENT,
-        identity_given_by_driver=True,
+        # only there is recursion meant: elsewhere may be anything
+        identity_given_by_driver=workdir == DEFAULT_WORKDIR,
         capabilities=frozenset(capabilities.names(procfs.read_status().effective)),
     )
     return execute(plan(request))

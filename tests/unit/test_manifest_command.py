@@ -6,7 +6,10 @@ import pytest
 import yaml
 
 from images.pods import examples
+from policy.builtin import closed_policy
+from policy.load import load
 from supervisor.cli.main import main
+from supervisor.cli.manifest import CLOSED
 from supervisor.identity.openshift import UID_RANGE
 
 NEEDED = ("--image", "localhost/a", "--supervisor-image", "localhost/s")
@@ -68,6 +71,19 @@ def test_the_namespace_decides_the_ids_and_a_bad_annotation_ends_it(capsys, tmp_
     status, text, notes = manifest(capsys, "--namespace-annotations", str(namespace))
     assert (status, text) == (1, "")
     assert "identity.bad-range" in notes
+
+
+def test_without_a_policy_the_built_in_closed_one_is_written_out():
+    loaded, built_in = load(CLOSED.encode(), file="CLOSED"), closed_policy()
+    paths = [
+        [entry.path for entry in policy.filesystem.read_write] for policy in (loaded, built_in)
+    ]
+
+    assert paths[0] == paths[1]
+    assert loaded.filesystem.include_workdir == built_in.filesystem.include_workdir
+    assert loaded.landlock == built_in.landlock
+    assert loaded.network_policies == built_in.network_policies == ()
+    assert loaded.findings == ()
 
 
 def test_a_policy_with_findings_is_not_put_into_a_pod(capsys, tmp_path):
