@@ -11,6 +11,7 @@ import sys
 from policy.model import Policy
 from supervisor.deploy import codes
 from supervisor.deploy.compatibility import Compatibility, judge
+from supervisor.deploy.layout import TMP, WORKDIR
 from supervisor.deploy.pod import pod_documents, sandbox_documents
 from supervisor.deploy.settings import (
     EmptyWorkspace,
@@ -104,7 +105,10 @@ def run(arguments: argparse.Namespace) -> int:
     compatibility = judge(settings, in_sandbox=in_sandbox)
     warnings = [
         *settings.ids.warnings,
-        *(f"the policy does not open {path}" for path in _closed_directories(settings, policy)),
+        *(
+            f"the policy does not let the workload write to {path}"
+            for path in _closed_directories(settings, policy)
+        ),
     ]
     if arguments.explain:
         print(_explained(settings.ids, warnings, compatibility, as_json=arguments.json))
@@ -182,9 +186,11 @@ def _loaded(text: str, path: str | None) -> Policy:
 def _closed_directories(settings: PodSettings, policy: Policy) -> list[str]:
     """Volumes that the policy does not let the workload write to."""
     open_paths = [entry.path for entry in policy.filesystem.read_write]
+    if policy.filesystem.include_workdir:
+        open_paths.append(WORKDIR)
     return [
         directory
-        for directory in settings.writable
+        for directory in (WORKDIR, TMP, *settings.writable)
         if not any(f"{directory}/".startswith(f"{path}/") for path in open_paths)
     ]
 
