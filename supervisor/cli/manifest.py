@@ -85,6 +85,7 @@ def _configure_pod(parser: argparse.ArgumentParser) -> None:
     option("--workspace-size", metavar="SIZE", help="a new claim of this size for /sandbox")
     option("--storage-class", metavar="CLASS", help="of the new claim")
     option("--workspace-claim", metavar="NAME", help="an existing claim for /sandbox")
+    option("--seed", action="store_true", help="copy the image's /sandbox into an empty workspace")
     option("--writable", action="append", default=[], metavar="DIR", help="a volume at DIR")
     option("--env", action="append", default=[], metavar="NAME=VALUE", help="for the workload")
     option("--secret", action="append", default=[], metavar="NAME", help="into the sidecar only")
@@ -149,6 +150,7 @@ def settings_from(arguments: argparse.Namespace) -> PodSettings:
             memory=arguments.memory,
         ),
         workspace=_workspace(arguments),
+        seed=arguments.seed,
         writable=tuple(arguments.writable),
         environment=tuple(_variable(text) for text in arguments.env),
         secrets=tuple(arguments.secret),

@@ -94,6 +94,8 @@ def init_containers(settings: PodSettings) -> list[Json]:
     if settings.sideload is Sideload.INIT:
         found.append(_install(settings))
     found.append(_volumes_init(settings))
+    if settings.seed:
+        found.append(_seed(settings))
     if settings.topology is Topology.SIDECAR:
         found.append(_net_init(settings))
         if settings.native_sidecar:
@@ -154,6 +156,22 @@ def _volumes_init(settings: PodSettings) -> Json:
     security = as_root(*VOLUMES_INIT)
     mounts = volumes.writable(settings)
     return _ours(settings, "volumes-init", words=words, security=security, mounts=mounts)
+
+
+def _seed(settings: PodSettings) -> Json:
+    """In the agent's image, as the workload: it reads nothing that the workload may not."""
+    command = [launcher(settings), "seed", layout.WORKDIR, layout.SEED_INTO]
+    return {
+        "name": "seed",
+        "image": settings.image,
+        "imagePullPolicy": settings.pull_policy.value,
+        "command": command,
+        "workingDir": "/",
+        "securityContext": unprivileged(settings.ids.uid, settings.ids.gid),
+        "resources": INIT_RESOURCES,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": volumes.seed(settings),
+    }
 
 
 def _net_init(settings: PodSettings) -> Json:

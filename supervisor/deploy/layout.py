@@ -14,6 +14,8 @@ SHARED = "/run/sandbox-supervisor"
 SECRETS = "/run/sandbox-secrets"
 
 WORKDIR = "/sandbox"
+# Where the seeding container sees the workspace: at WORKDIR it has the image's own.
+SEED_INTO = "/run/sandbox-workspace"
 TMP = "/tmp"  # noqa: S108 - the workload's own, a volume
 SHM = "/dev/shm"  # noqa: S108
 

@@ -111,6 +111,7 @@ class PodSettings:
     pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
     resources: Resources = field(default_factory=Resources)
     workspace: Workspace = field(default_factory=EmptyWorkspace)
+    seed: bool = False  # the image's work directory into an empty workspace
     writable: tuple[str, ...] = ()  # directories that get a volume of their own
     environment: tuple[tuple[str, str], ...] = ()
     secrets: tuple[str, ...] = ()  # names of Secrets, for the sidecar only

@@ -106,6 +106,11 @@ def writable(settings: PodSettings) -> list[Json]:
     ]
 
 
+def seed(settings: PodSettings) -> list[Json]:
+    """The workspace beside the image's own work directory."""
+    return [*runtime(settings), _mount(settings, "workspace", layout.SEED_INTO)]
+
+
 def scratch_directories(settings: PodSettings) -> tuple[str, ...]:
     """The mount points of ``writable`` but for the workspace."""
     return (layout.TMP, layout.SHM, *settings.writable)

@@ -37,3 +37,8 @@ SCRATCH = Code(
     "A directory of the pod could not be made writable for the workload.",
     "Mount a volume there, and give the init container CAP_FOWNER where root does not own it.",
 )
+SEED = Code(
+    "install.seed",
+    "The image's work directory could not be copied into the volume.",
+    "See the cause: a file that the workload may not read in the image, or a full volume, usually.",
+)

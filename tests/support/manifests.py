@@ -43,6 +43,7 @@ def every_kind():
             "writable": ("/home/agent", "/var/cache"),
             "environment": (("FOO", "a $(FOO) b"), ("YES", "on")),
             "runtime_class": "kata-qemu",
+            "seed": True,
         }
         yield settings(**common)
         yield settings(**common, **more, user_namespace=True)

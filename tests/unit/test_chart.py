@@ -68,7 +68,7 @@ def values_for(made):
             "cpu": resources.cpu,
             "memory": resources.memory,
         },
-        "workspace": workspace,
+        "workspace": {**workspace, "seed": made.seed},
         "pullPolicy": made.pull_policy.value,
         "restartPolicy": made.restart.value,
         "userNamespace": made.user_namespace,

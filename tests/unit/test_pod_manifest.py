@@ -105,7 +105,7 @@ def test_what_holds_for_every_pod(made):
 @pytest.mark.parametrize("made", list(every_kind()))
 def test_the_identity_stands_on_every_command_line_that_needs_it(made):
     for name, container in containers_of(spec_of(made)).items():
-        if name != "install":
+        if name not in ("install", "seed"):
             assert words_after(container, "--uid") == "4242"
             assert words_after(container, "--gid") == "4343"
 
@@ -193,6 +193,18 @@ def test_every_writable_directory_is_a_named_volume_that_volumes_init_prepares()
     ]
     writable = [path for path, mount in mounts(every["agent"]).items() if "readOnly" not in mount]
     assert writable == list(prepared)
+
+
+def test_the_workspace_is_seeded_from_the_image_by_a_restricted_container_of_the_workload():
+    spec = spec_of(sidecar(seed=True, secrets=("proxy-auth",)))
+    container = containers_of(spec)["seed"]
+
+    assert [item["name"] for item in spec["initContainers"]].index("seed") == 2
+    assert complaints(spec, container) == []
+    assert container["image"] == "localhost/agent"
+    assert container["securityContext"]["runAsUser"] == 4242
+    assert container["command"] == [INSIDE, "seed", "/sandbox", "/run/sandbox-workspace"]
+    assert list(mounts(container)) == ["/opt/sandbox-supervisor", "/run/sandbox-workspace"]
 
 
 @pytest.mark.parametrize("native", [False, True])

@@ -52,6 +52,23 @@ limits: {cpu: "1", memory: 256Mi}
   volumeMounts: {{- include "sandbox.writableMounts" . | nindent 2 }}
 {{- end }}
 
+{{- define "sandbox.seed" -}}
+- name: seed
+  image: {{ .Values.agent.image | quote }}
+  imagePullPolicy: {{ .Values.pullPolicy }}
+  command: [{{ include "sandbox.launcher" . }}, seed, /sandbox, /run/sandbox-workspace]
+  workingDir: /
+  securityContext:
+  {{- include "sandbox.unprivileged" (dict "uid" (include "sandbox.uid" .) "gid" (include "sandbox.gid" .)) | nindent 4 }}
+  resources: {{- include "sandbox.initResources" . | nindent 4 }}
+  terminationMessagePolicy: FallbackToLogsOnError
+  volumeMounts:
+  {{- if ne .Values.supervisor.sideload "baked" }}
+  - {name: {{ .Release.Name }}-runtime, mountPath: /opt/sandbox-supervisor, readOnly: true}
+  {{- end }}
+  - {name: {{ .Release.Name }}-workspace, mountPath: /run/sandbox-workspace}
+{{- end }}
+
 {{- define "sandbox.netInit" -}}
 {{- $groups := include "sandbox.groups" . | fromJsonArray -}}
 - name: net-init
