@@ -2,10 +2,10 @@
 
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 import pytest
-from support.podman import podman
+from support.podman import build, podman
 
 from images.pods import examples
 from supervisor.cli.main import main
@@ -35,12 +35,10 @@ def finished(container):
     return status, podman("logs", container)
 
 
-def written(path, *words, name, command):
+def written(path, *words, name, command, image="localhost/sandbox-agent"):
     """A manifest of our own making, in a file."""
-    from contextlib import redirect_stdout
-
     with path.open("w") as file, redirect_stdout(file):
-        images = ("--image", "localhost/sandbox-agent", "--supervisor-image", SUPERVISOR_IMAGE)
+        images = ("--image", image, "--supervisor-image", SUPERVISOR_IMAGE)
         options = ("--name", name, *images, "--pull-policy", "Never")
         assert main(["manifest", "pod", *options, *words, "--", *command]) == 0
     return path
@@ -133,3 +131,28 @@ def test_a_second_pod_of_the_same_claim_finds_the_files_of_the_first(images, tmp
             status, logs = finished("sandbox-test-second-agent")
 
     assert (status, logs.stdout) == (0, "kept\n"), logs.output
+
+
+def test_the_images_work_directory_is_in_the_volume(images, tmp_path):
+    context = tmp_path / "image"
+    context.mkdir()
+    (context / "notes").write_text("from the image\n")
+    (context / "Containerfile").write_text(
+        "FROM localhost/sandbox-agent\nCOPY --chown=4242:4242 notes /sandbox/project/notes\n"
+    )
+    image = "localhost/sandbox-test/with-workdir"
+    build(image, context)
+    manifest = written(
+        tmp_path / "sandbox-test-seed.yaml",
+        *("--uid", "4242", "--gid", "4242", "--seed"),
+        name="sandbox-test-seed",
+        image=image,
+        command=("/bin/sh", "-c", "cat project/notes && echo more >> project/notes"),
+    )
+    try:
+        with played(manifest):
+            status, logs = finished("sandbox-test-seed-agent")
+    finally:
+        podman("rmi", "--force", image).checked()
+
+    assert (status, logs.stdout) == (0, "from the image\n"), logs.output

@@ -118,6 +118,31 @@ def test_an_earlier_version_can_come_back(tree, destination):
     assert (destination / "sandbox-supervisor").read_text() == "launcher 1"
 
 
+def test_the_version_in_use_is_the_one_that_is_kept_even_if_another_is_younger(tree, destination):
+    first = install(str(tree), str(destination)).digest
+    change(tree, "launcher 2")
+    install(str(tree), str(destination))
+    change(tree, "launcher 1")
+    install(str(tree), str(destination))  # back again: a supervisor may run from it now
+    change(tree, "launcher 3")
+    last = install(str(tree), str(destination)).digest
+
+    assert {path.name for path in (destination / "versions").iterdir()} == {first, last}
+
+
+def test_a_copy_that_reads_back_differently_is_not_put_in_place(tree, destination):
+    def with_a_file_that_never_says_the_same():
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        random = "/proc/sys/kernel/random/uuid"
+        subprocess.run(["mount", "--bind", random, str(tree / "empty")], check=True)
+        return code_of(install, str(tree), str(destination))
+
+    refused = in_child(with_a_file_that_never_says_the_same, unshare=CLONE_NEWNS)
+
+    assert refused == "install.damaged"
+    assert not (destination / "sandbox-supervisor").exists()
+
+
 def test_what_an_interrupted_copy_left_is_no_version_and_is_removed(tree, destination):
     left = destination / "versions/.new-1"
     left.mkdir(parents=True)
