@@ -8,69 +8,97 @@ does not do. (A process that matches two such entries through an ancestor is dec
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from policy import document_codes as codes
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Iterator
 
+    from policy.address import Network
     from policy.findings import Report
-    from policy.network import Endpoint, NetworkPolicy
+    from policy.network import Credentials, Endpoint, Inspection, NetworkPolicy
 
 # Only endpoints with different settings on one port are compared. A policy of 1 MiB that needs more
 # comparisons than this was made to need them; they take about a second.
 MAX_COMPARISONS = 500_000
 
 
+class _Connection(NamedTuple):
+    """What must be the same for all endpoints that one connection matches."""
+
+    native_tcp: bool
+    tls: str
+    allowed_ips: frozenset[Network]
+    ech: str
+
+
+class _Request(NamedTuple):
+    """What must be the same for all endpoints that judge one request."""
+
+    protocol: str | None
+    enforcement: str
+    inspection: Inspection
+    credentials: Credentials
+
+
 class _Member(NamedTuple):
-    """An endpoint within its entry."""
+    """An endpoint within its entry, with the settings that are being compared."""
 
     entry: NetworkPolicy
     endpoint: Endpoint
+    settings: _Connection | _Request
 
 
 def check_ambiguity(policies: tuple[NetworkPolicy, ...], report: Report) -> None:
     """Report each endpoint that contradicts an earlier one."""
-    members = [_Member(entry, endpoint) for entry in policies for endpoint in entry.endpoints]
+    connections = [_Member(it, e, _connection(e)) for it in policies for e in it.endpoints]
+    requests = [
+        _Member(it, e, _request(e))
+        for it in policies
+        for e in it.endpoints
+        if e.protocol not in (None, "tcp")
+    ]
     reported: set[int] = set()
-    budget = MAX_COMPARISONS
-    for left, right in _candidates(members):
-        budget -= 1
-        if budget < 0:
+    for place, (one, other) in enumerate(chain(_candidates(connections), _candidates(requests))):
+        if place == MAX_COMPARISONS:
             message = f"more than {MAX_COMPARISONS} pairs of endpoints with different settings"
-            report.add(codes.TOO_LARGE, left.endpoint.origin, "network_policies", message)
+            report.add(codes.TOO_LARGE, one.endpoint.origin, "network_policies", message)
             return
-        later = max(left, right, key=lambda m: (m.endpoint.origin.line, m.endpoint.origin.column))
-        if id(later.endpoint) in reported:
-            continue
-        difference = _difference(left.endpoint, right.endpoint)
-        if difference and _meet(left, right):
+        earlier, later = sorted((one, other), key=_position)
+        if id(later.endpoint) not in reported and _meet(earlier, later):
             reported.add(id(later.endpoint))
-            earlier = left if later is right else right
-            message = f"differs in {difference} from the endpoint at {earlier.endpoint.origin}"
-            path = f"network_policies.{later.entry.key}"
-            report.add(codes.AMBIGUOUS, later.endpoint.origin, path, message)
+            _report(earlier, later, report)
+
+
+def _position(member: _Member) -> tuple[int, int]:
+    return member.endpoint.origin.line, member.endpoint.origin.column
+
+
+def _report(earlier: _Member, later: _Member, report: Report) -> None:
+    pairs = zip(later.settings._fields, earlier.settings, later.settings, strict=True)
+    differing = ", ".join(name for name, one, other in pairs if one != other)
+    message = f"differs in {differing} from the endpoint at {earlier.endpoint.origin}"
+    path = f"network_policies.{later.entry.key}"
+    report.add(codes.AMBIGUOUS, later.endpoint.origin, path, message)
 
 
 def _candidates(members: list[_Member]) -> Iterator[tuple[_Member, _Member]]:
     """Pairs on one port whose settings differ and whose exact hosts, if they have any, are equal."""
-    by_port: dict[int, dict[Hashable, list[_Member]]] = defaultdict(lambda: defaultdict(list))
+    by_port: dict[int, dict[tuple[object, ...], list[_Member]]] = {}
     for member in members:
-        key = (_connection(member.endpoint), _request(member.endpoint), member.endpoint.path)
         for port in member.endpoint.ports:
-            by_port[port][key].append(member)
+            groups = by_port.setdefault(port, {})
+            groups.setdefault(member.settings, []).append(member)
     for groups in by_port.values():
-        if len(groups) < 2:
-            continue
-        ordered = list(groups.values())
-        everyone = _ByHost()
-        for group in ordered:
+        earlier = _ByHost()
+        for group in groups.values() if len(groups) > 1 else ():
             for member in group:
-                for other in everyone.that_may_meet(member):
+                for other in earlier.that_may_meet(member):
                     yield other, member
             for member in group:
-                everyone.add(member)
+                earlier.add(member)
 
 
 class _ByHost:
@@ -97,35 +125,22 @@ class _ByHost:
                 yield from group
 
 
-def _connection(endpoint: Endpoint) -> Hashable:
-    """What must be the same for every endpoint that one connection matches."""
-    networks = frozenset(endpoint.allowed_ips)
-    return endpoint.protocol == "tcp", endpoint.tls, networks, endpoint.ech
+def _connection(endpoint: Endpoint) -> _Connection:
+    return _Connection(
+        native_tcp=endpoint.protocol == "tcp",
+        tls=endpoint.tls,
+        allowed_ips=frozenset(endpoint.allowed_ips),
+        ech=endpoint.ech,
+    )
 
 
-def _request(endpoint: Endpoint) -> Hashable:
-    """What must be the same for every inspected endpoint that one request matches."""
-    if endpoint.protocol in (None, "tcp"):
-        return None
-    return endpoint.protocol, endpoint.enforcement, endpoint.inspection, endpoint.credentials
-
-
-def _difference(left: Endpoint, right: Endpoint) -> str:
-    """What two endpoints disagree about, '' when nothing."""
-    names = ("native TCP", "tls", "allowed_ips", "ech")
-    pairs = zip(names, _tuple(_connection(left)), _tuple(_connection(right)), strict=True)
-    for name, one, other in pairs:
-        if one != other:
-            return name
-    if _request(left) is None or _request(right) is None or not _same_route(left, right):
-        return ""
-    names = ("protocol", "enforcement", "how requests are read", "credentials")
-    pairs = zip(names, _tuple(_request(left)), _tuple(_request(right)), strict=True)
-    return next((name for name, one, other in pairs if one != other), "")
-
-
-def _tuple(value: Hashable) -> tuple[object, ...]:
-    return value if isinstance(value, tuple) else ()
+def _request(endpoint: Endpoint) -> _Request:
+    return _Request(
+        protocol=endpoint.protocol,
+        enforcement=endpoint.enforcement,
+        inspection=endpoint.inspection,
+        credentials=endpoint.credentials,
+    )
 
 
 def _same_route(left: Endpoint, right: Endpoint) -> bool:
@@ -137,10 +152,10 @@ def _same_route(left: Endpoint, right: Endpoint) -> bool:
 
 
 def _meet(left: _Member, right: _Member) -> bool:
-    """Some connection of some program matches both."""
+    """Some connection of some program, or some request on it, matches both."""
+    if isinstance(left.settings, _Request) and not _same_route(left.endpoint, right.endpoint):
+        return False
     one, other = left.endpoint.host, right.endpoint.host
     if one is not None and other is not None and not one.overlaps(other):
         return False
-    if left.entry is right.entry:
-        return True
     return any(a.path.overlaps(b.path) for a in left.entry.binaries for b in right.entry.binaries)

@@ -13,7 +13,6 @@ from policy import codes
 from policy.address import CONTROL_PLANE_PORTS, HOST_GATEWAY_NAMES
 from policy.decision import Admission, Decision, Verdict
 from policy.findings import PatternError
-from policy.host import canonical_host
 from policy.index import EVALUATED, Grant, Index, Rule
 from policy.intent import Caller, CallerProblem, ConnectionIntent, RequestIntent
 from policy.path import canonical_path
@@ -25,6 +24,7 @@ DENY: Verdict = "deny"
 AUDIT: Verdict = "audit"
 
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}+")
+_USUAL_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
 _BY_NAME = codes.catalogue()
 _PROBLEMS = {
@@ -68,21 +68,20 @@ def _connection(index: Index, intent: ConnectionIntent) -> tuple[Decision, tuple
     ports = index.exact.get(name)
     if ports is None:
         try:
-            host = canonical_host(name)
+            name, ports = index.look_up(name)
         except PatternError as error:
             return _unreadable(error), ()
-        name = host.text
-        ports = index.ports_of(host)
     grants = ports.get(intent.port)
     if grants is None or intent.port in CONTROL_PLANE_PORTS:
         return _no_endpoint(index, intent.port, is_host_known=bool(ports)), ()
     decision, matched = _for_caller(grants, intent)
+    each: tuple[Grants, ...] = (matched,)
+    if intent.others:
+        decision, each = _for_holders(grants, intent, decision, matched)
     if index.gateway is not None and name in HOST_GATEWAY_NAMES and decision.admission is not None:
         admission = decision.admission._replace(addresses=index.gateway)
         decision = decision._replace(admission=admission)
-    if not intent.others:
-        return decision, (matched,)
-    return _for_holders(grants, intent, decision, matched)
+    return decision, each
 
 
 def _no_endpoint(index: Index, port: int, *, is_host_known: bool) -> Decision:
@@ -180,14 +179,15 @@ def _request(index: Index, intent: RequestIntent) -> Decision:
     connection, each = _connection(index, intent.connection)
     if connection.verdict == "deny":
         return connection
-    worst: Decision | None = None
-    for grants in each:
+    worst = _for_grants(each[0], intent)
+    for grants in each[1:]:
         decision = _for_grants(grants, intent)
-        if decision.verdict == "deny":
-            return decision
-        if worst is None or decision.verdict == "audit":
+        if _RANK[decision.verdict] > _RANK[worst.verdict]:
             worst = decision
-    return worst if worst is not None else Decision("deny", codes.EVALUATOR_ERROR)
+    return worst
+
+
+_RANK = {"allow": 0, "audit": 1, "deny": 2}
 
 
 def _for_grants(grants: Grants, intent: RequestIntent) -> Decision:
@@ -196,11 +196,11 @@ def _for_grants(grants: Grants, intent: RequestIntent) -> Decision:
     if not inspected:
         first = grants[0]
         return Decision("allow", codes.REQUEST_UNINSPECTED, first.reference, first.admission)
-    method = intent.method
-    if not _METHOD.fullmatch(method):
-        return Decision("deny", codes.METHOD_INVALID, detail=repr(method[:40]))
-    if method in _REFUSED_METHODS:
-        return Decision("deny", codes.METHOD_REFUSED)
+    if intent.method not in _USUAL_METHODS:
+        if not _METHOD.fullmatch(intent.method):
+            return Decision("deny", codes.METHOD_INVALID, detail=repr(intent.method[:40]))
+        if intent.method in _REFUSED_METHODS:
+            return Decision("deny", codes.METHOD_REFUSED)
     try:
         path = _path(inspected, intent)
     except PatternError as error:
@@ -217,8 +217,10 @@ def _for_grants(grants: Grants, intent: RequestIntent) -> Decision:
 def _path(inspected: list[Grant], intent: RequestIntent) -> str:
     if intent.path == "*" and intent.method == "OPTIONS":
         return "*"
-    encoded_slash = any(grant.endpoint.inspection.allow_encoded_slash for grant in inspected)
-    return canonical_path(intent.path, encoded_slash=encoded_slash)
+    for grant in inspected:
+        if grant.endpoint.inspection.allow_encoded_slash:
+            return canonical_path(intent.path, encoded_slash=True)
+    return canonical_path(intent.path)
 
 
 def _specificity(grant: Grant) -> int:
@@ -229,21 +231,24 @@ def _by_rules(routes: list[Grant], chosen: Grant, intent: RequestIntent, path: s
     """Deny rules of every matching endpoint first, then allow rules; the rest is refused."""
     method = intent.method
     readings: tuple[Fields, ...] | None = ((),)
-    if any(route.allow.has_query or route.deny.has_query for route in routes):
-        readings = _readings(intent.query)
+    rule_sets = [route.rules for route in routes]
+    for rules in rule_sets:
+        if rules.has_query:
+            readings = _readings(intent.query)
+            break
     enforced = chosen.endpoint.enforcement == "enforce"
-    for route in routes:
-        for rule in route.deny.of(method):
+    for rules in rule_sets:
+        for rule in rules.deny.of(method):
             if rule.matches_path(path) and (not rule.query or _denies_query(rule, readings)):
                 # Audit holds only where both the rule's endpoint and the chosen one say so.
                 verdict = DENY if enforced or rule.is_enforced else AUDIT
                 return Decision(verdict, codes.REQUEST_DENIED, rule.reference, path=path)
     if not chosen.admission.inspect <= EVALUATED:
         return _not_evaluated(chosen, path)
-    for route in routes:
-        for rule in route.allow.of(method):
+    for rules in rule_sets:
+        for rule in rules.allow.of(method):
             if rule.matches_path(path) and (not rule.query or _allows_query(rule, readings)):
-                return Decision("allow", codes.REQUEST_ALLOWED, rule.reference, path=path)
+                return Decision("allow", codes.REQUEST_ALLOWED, rule.reference, None, path)
     verdict = DENY if enforced else AUDIT
     return Decision(verdict, codes.REQUEST_NOT_ALLOWED, chosen.reference, path=path)
 

@@ -30,6 +30,11 @@ class RuleReference(NamedTuple):
     rule: int | None = None
 
     @property
+    def place(self) -> tuple[str, int | None]:
+        """The entry and the number of its endpoint."""
+        return self.entry, self.endpoint
+
+    @property
     def path(self) -> str:
         """The place in the document's structure, as findings write it."""
         text = f"network_policies.{self.entry}"

@@ -169,7 +169,7 @@ RESERVED_NAME = Code(
     "Choose another name.",
 )
 AMBIGUOUS = Code(
-    "policy.ambiguous",
+    "policy.ambiguous-endpoints",
     "Two endpoints can apply to the same connection or request of the same program and say "
     "different things about how it is handled.",
     "Make their settings agree, or their hosts, ports, paths or programs differ.",

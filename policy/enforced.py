@@ -1,4 +1,4 @@
-"""What the policy says and this version does not enforce: one finding per endpoint and feature.
+"""What the policy says and this version does not enforce: one finding per entry and feature.
 
 The one place to change when a feature begins to be enforced. ``policy.words.FEATURES`` names them;
 a policy accepts one by listing it under ``supervisor: accept``.
@@ -27,7 +27,7 @@ def not_enforced_code(feature: str) -> Code:
     return Code(
         f"policy.not-enforced.{feature}",
         f"This version does not enforce it: {FEATURES[feature]}.",
-        f"Remove it, or list '{feature}' under 'supervisor: accept' and know that.",
+        f"Remove it, or accept that: list '{feature}' under 'supervisor: accept'.",
     )
 
 
@@ -36,11 +36,19 @@ def report_unenforced(
 ) -> None:
     """Add a finding for everything that is stated and not enforced."""
     for entry in entries:
+        affected: dict[str, list[Endpoint]] = {}
         for endpoint in entry.endpoints:
             for feature in _features(endpoint):
-                code = not_enforced_code(feature)
-                path = f"network_policies.{entry.key}"
-                report.add(code, endpoint.origin, path, FEATURES[feature], severity="not-enforced")
+                affected.setdefault(feature, []).append(endpoint)
+        for feature, endpoints in affected.items():
+            more = f" ({len(endpoints)} endpoints, here the first)" if len(endpoints) > 1 else ""
+            report.add(
+                not_enforced_code(feature),
+                endpoints[0].origin,
+                f"network_policies.{entry.key}",
+                f"{FEATURES[feature]}{more}",
+                severity="not-enforced",
+            )
     for middleware in middlewares:
         code = not_enforced_code("middlewares")
         path = f"network_middlewares.{middleware.key}"

@@ -204,7 +204,7 @@ BINARY = RecordOf(
             shape=RecordOf(
                 keys={
                     "sha256": Key(
-                        shape=ListOf(item=Text(parse=parse_digest), least=1, most=64),
+                        shape=ListOf(item=Text(parse=parse_digest, number=True), least=1, most=64),
                         about="Accepted digests of the file. Absent: trusted on first use.",
                         required=True,
                     )

@@ -2,25 +2,28 @@
 
 A decision must not get slower with the number of rules: exact hosts are found in a dict, patterns
 with stars in a tree of labels read from the right. What a pattern with stars contributes to a host
-that is also named exactly is merged in beforehand, so the common case is one look-up.
+that is also named exactly is merged in beforehand, so the common case is one look-up. Tried one by
+one are only the entries for the same host and port, and patterns that differ inside one label.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from policy import address, codes
 from policy.address import AddressRule, Trust
 from policy.decision import Admission, Decision, RuleReference
+from policy.host import canonical_host
 from policy.network import Binary, Endpoint, NetworkPolicy, Protocol, RestRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from policy.host import Address, Host
+    from policy.host import Address, Host, HostPattern
     from policy.intent import Caller, ConnectionIntent
     from policy.model import Policy
     from policy.path import PathPattern
@@ -35,6 +38,10 @@ NOT_EVALUATED: frozenset[Protocol] = frozenset({"websocket", "graphql", "json-rp
 EVALUATED: frozenset[Protocol] = frozenset({"rest"})
 
 Protocols = dict[Protocol | None, tuple[frozenset[Protocol], frozenset[Protocol]]]
+
+# A workload makes up names under starred domains: what is remembered of them has a bound. A name
+# costs about 600 bytes.
+CACHED_HOSTS = 1024
 
 _NO_LINKS: Mapping[str, str] = MappingProxyType({})
 
@@ -129,18 +136,26 @@ def _is_for(method: str, wanted: str) -> bool:
     return method in (wanted, "*") or (wanted == "HEAD" and method == "GET")
 
 
-_NO_RULES = Rules(())
+class RuleSet(NamedTuple):
+    """All rules of one endpoint."""
+
+    allow: Rules
+    deny: Rules
+    has_query: bool
 
 
 class Grant:
-    """One endpoint of one entry, compiled. ``decision`` answers when it is the only one to match."""
+    """One endpoint of one entry, compiled. ``decision`` answers when it is the only one to match.
+
+    Its rules are compiled when the first request asks for them: most endpoints of a large policy
+    see none, and a reload should not pay for them.
+    """
 
     __slots__ = (
+        "_rules",
         "admission",
-        "allow",
         "callers",
         "decision",
-        "deny",
         "endpoint",
         "entry",
         "is_inspected",
@@ -164,8 +179,17 @@ class Grant:
         rule = _address_rule(endpoint)
         self.admission = Admission(rule, endpoint.tls, endpoint.ech, inspect, accepted)
         self.decision = self._alone()
-        self.allow = _compiled(endpoint.rules, self, "access" if endpoint.access else "rules")
-        self.deny = _compiled(endpoint.deny_rules, self, "deny_rules")
+        self._rules: RuleSet | None = None
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules that can be evaluated."""
+        if self._rules is None:
+            part: Part = "access" if self.endpoint.access else "rules"
+            allow = _compiled(self.endpoint.rules, self, part)
+            deny = _compiled(self.endpoint.deny_rules, self, "deny_rules")
+            self._rules = RuleSet(allow, deny, allow.has_query or deny.has_query)
+        return self._rules
 
     def _alone(self) -> Decision:
         if not self.admission.inspect <= EVALUATED | self.admission.not_enforced:
@@ -178,12 +202,11 @@ class Grant:
         return Decision("allow", codes.ALLOWED, self.reference, self.admission)
 
 
-def _compiled(
-    rules: tuple[object, ...], grant: Grant, part: Literal["access", "rules", "deny_rules"]
-) -> Rules:
+Part = Literal["access", "rules", "deny_rules"]
+
+
+def _compiled(rules: tuple[object, ...], grant: Grant, part: Part) -> Rules:
     """The REST rules among ``rules``; the other kinds are not evaluated."""
-    if not rules:
-        return _NO_RULES
     is_enforced = grant.endpoint.enforcement == "enforce"
     place = grant.reference.endpoint
     found = []
@@ -214,40 +237,44 @@ def _address_rule(endpoint: Endpoint) -> AddressRule:
 class Node:
     """One label of the tree of starred hosts; ``grants`` are those whose known labels end here."""
 
-    __slots__ = ("children", "grants")
+    __slots__ = ("children", "grants", "star")
 
     def __init__(self) -> None:
         self.children: dict[str, Node] = {}
-        self.grants: list[Grant] = []
+        self.star: Node | None = None
+        self.grants: list[tuple[Callable[[list[str]], bool], Grant]] = []
 
-    def add(self, grant: Grant, labels: tuple[str, ...]) -> None:
-        """Hang ``grant`` below its labels, which are right to left and may be ``*``."""
+    def add(self, grant: Grant, pattern: HostPattern) -> None:
+        """Hang ``grant`` below the labels of its host, which are right to left and may be ``*``."""
         node = self
-        for label in labels:
-            node = node.children.setdefault(label, Node())
-        node.grants.append(grant)
+        for label in pattern.labels:
+            if label == "*":
+                node.star = node.star or Node()
+                node = node.star
+            else:
+                node = node.children.setdefault(label, Node())
+        node.grants.append((pattern.matches_rest, grant))
 
-    def find(self, labels: list[str]) -> list[Grant]:
-        """The grants whose pattern matches the labels of a name, right to left."""
-        found: list[Grant] = []
+    def find(self, name: str) -> list[Grant]:
+        """The grants whose pattern matches the canonical name ``name``."""
+        labels = name.split(".")[::-1]
+        found: list[tuple[Callable[[list[str]], bool], Grant]] = []
         nodes = [self]
         for label in labels:
             below = []
             for node in nodes:
-                for key in (label, "*"):
-                    child = node.children.get(key)
-                    if child is not None:
-                        below.append(child)
-                        found += child.grants
-            nodes = below
-            if not nodes:
+                child = node.children.get(label)
+                if child is not None:
+                    below.append(child)
+                    found += child.grants
+                if node.star is not None:
+                    below.append(node.star)
+                    found += node.star.grants
+            if not below:
                 break
-        # A grant may end before the name does (**, part of a label), or the name before it.
-        return [
-            grant
-            for grant in found
-            if grant.endpoint.host is not None and grant.endpoint.host.matches_labels(labels)
-        ]
+            nodes = below
+        # A pattern's known labels may end before the name does, and must be meant to.
+        return [grant for matches_rest, grant in found if matches_rest(labels)]
 
 
 Ports = dict[int, tuple[Grant, ...]]
@@ -257,25 +284,21 @@ Ports = dict[int, tuple[Grant, ...]]
 class Index:
     """A compiled policy. Treat everything in it as read-only; compile_policy() makes it.
 
-    ``exact`` maps canonical hosts to their ports; ``hostless`` are the ports of endpoints without
-    host. ``gateway`` is the rule for names of the host gateway, where one is trusted.
+    ``exact`` maps canonical hosts to their ports. ``look_up`` answers for every other spelling and
+    name: the canonical host and its ports, PatternError for what is no host. ``gateway`` is the
+    rule for names of the host gateway, where one is trusted.
     """
 
     policy: Policy
     mode: CallerMode
     grants: tuple[Grant, ...] = field(repr=False)
     exact: Mapping[str, Ports] = field(repr=False)
-    starred: Node = field(repr=False)
-    hostless: Ports = field(repr=False)
+    look_up: Callable[[str], tuple[str, Ports]] = field(repr=False)
     gateway: AddressRule | None
 
     def ports_of(self, host: Host) -> Ports:
-        """The grants for ``host`` by port; empty where nothing matches."""
-        found = self.exact.get(host.text)
-        if found is not None:
-            return found
-        grants = [] if host.address else self.starred.find(host.text.split(".")[::-1])
-        return _by_port(grants, self.hostless) if grants else self.hostless
+        """The grants for ``host`` by port; empty where no rule of the policy names it."""
+        return self.look_up(host.text)[1]
 
 
 def compile_policy(
@@ -295,8 +318,7 @@ def compile_policy(
     protocols = _protocols(policy.supervisor.accept)
     grants = tuple(
         Grant(entry, endpoint, callers, place, protocols)
-        # By key, so that the matched rule does not depend on the order in the file.
-        for entry in sorted(policy.network_policies, key=lambda entry: entry.key)
+        for entry in policy.network_policies
         for callers in (_callers(entry.binaries, mode, links),)
         for place, endpoint in enumerate(entry.endpoints)
     )
@@ -310,17 +332,33 @@ def compile_policy(
         elif pattern.host is not None:
             exact.setdefault(pattern.host.text, []).append(grant)
         else:
-            starred.add(grant, pattern.labels)
+            starred.add(grant, pattern)
     hostless_ports = _by_port(hostless, {})
+    exact_ports = _exact(exact, starred, hostless_ports)
     return Index(
         policy=policy,
         mode=mode,
         grants=grants,
-        exact=_exact(exact, starred, hostless_ports),
-        starred=starred,
-        hostless=hostless_ports,
+        exact=exact_ports,
+        look_up=_look_up(exact_ports, starred, hostless_ports),
         gateway=None if gateway is None else address.host_gateway_rule(gateway),
     )
+
+
+def _look_up(
+    exact: Mapping[str, Ports], starred: Node, hostless: Ports
+) -> Callable[[str], tuple[str, Ports]]:
+    """The way from any text to a host's ports, with a memory for the names in use."""
+
+    def find(text: str) -> tuple[str, Ports]:
+        name, literal = canonical_host(text)
+        ports = exact.get(name)
+        if ports is None:
+            grants = [] if literal else starred.find(name)
+            ports = _by_port(grants, hostless) if grants else hostless
+        return name, ports
+
+    return lru_cache(maxsize=CACHED_HOSTS)(find)
 
 
 def _protocols(accepted: frozenset[str]) -> Protocols:
@@ -360,12 +398,14 @@ def _exact(exact: dict[str, list[Grant]], starred: Node, hostless: Ports) -> dic
     for host, grants in exact.items():
         pattern = grants[0].endpoint.host
         is_name = pattern is not None and pattern.host is not None and pattern.host.address is None
-        others = starred.find(host.split(".")[::-1]) if is_name else []
+        others = starred.find(host) if is_name else []
         found[host] = _by_port([*grants, *others], hostless)
     return found
 
 
 def _by_port(grants: list[Grant], hostless: Ports) -> Ports:
+    if len(grants) == 1 and not hostless:
+        return dict.fromkeys(grants[0].endpoint.ports, tuple(grants))
     ports: dict[int, list[Grant]] = {port: list(some) for port, some in hostless.items()}
     for grant in grants:
         for port in grant.endpoint.ports:
@@ -377,4 +417,5 @@ def _by_port(grants: list[Grant], hostless: Ports) -> Ports:
 
 
 def _rank(grant: Grant) -> tuple[str, int]:
+    """By key, so that the rule that is named does not depend on the order in the file."""
     return grant.entry.key, grant.reference.endpoint or 0

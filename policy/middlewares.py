@@ -6,7 +6,7 @@ anywhere; a star may also be part of a label.
 
 from __future__ import annotations
 
-import json
+import re
 from typing import TYPE_CHECKING, Literal, cast
 
 from policy import document_codes as codes
@@ -54,7 +54,7 @@ def _middleware(key: str, record: Record) -> Middleware:
         on_error=cast("Literal['fail_closed', 'fail_open']", on_error),
         include=include,
         exclude=exclude,
-        config="{}" if config is None else json.dumps(_plain(config)),
+        config="{}" if config is None else _as_json(config),
         origin=record.origin,
     )
 
@@ -76,15 +76,29 @@ def _patterns(record: Record | None, name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _as_json(config: Mapping) -> str:
+    import json  # most policies have no middleware
+
+    return json.dumps(_plain(config))
+
+
 def _plain(node: Node) -> object:
     """The settings as text and structure; their depth is bounded by the document's."""
     match node:
         case Word():
-            return node.text
+            return _scalar(node)
         case Sequence():
             return [_plain(item) for item in node.items]
         case Mapping():
             return {key.text: _plain(value) for key, value in node.entries}
+
+
+def _scalar(word: Word) -> object:
+    if not word.plain:
+        return word.text
+    if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", word.text):
+        return int(word.text)
+    return {"true": True, "false": False, "null": None}.get(word.text, word.text)
 
 
 def _check_raw_tunnels(

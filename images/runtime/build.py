@@ -2,8 +2,7 @@
 
 Two stages. The *base* (interpreter, libraries, packages, their byte-code) is made from locked
 packages only and cached by what went into it. The *tree* is the base with the launcher and our
-own code, made anew every time, which takes seconds. Both are replaced by rename, so that a
-container that runs from the old one is not disturbed.
+own code, made anew every time, which takes about a second.
 """
 
 import argparse
@@ -43,8 +42,10 @@ def main() -> int:
     try:
         require_platform()
         base = cached_base(arguments.cache)
-        build_tree(base, arguments.output)
-        print(summary(arguments.output, base), f"in {time.monotonic() - began:.1f} s")
+        digest = build_tree(base, arguments.output)
+        size = sizes(arguments.output, base)
+        seconds = time.monotonic() - began
+        print(f"runtime: {arguments.output}: sha256:{digest}, {size}, in {seconds:.1f} s")
     except BuildFailed as failed:
         print(f"runtime: cannot be built: {failed}", file=sys.stderr)
         return 1
@@ -57,8 +58,8 @@ def require_platform() -> None:
         raise BuildFailed(f"{platform.machine()}: not supported", "Build on x86_64 Linux.")
 
 
-def summary(tree: Path, base: Path) -> str:
-    """One line with digest and sizes; BuildFailed when the tree is too large."""
+def sizes(tree: Path, base: Path) -> str:
+    """The tree's sizes, in words; BuildFailed when it is too large."""
     on_disk = manifest.size_on_disk(tree)
     # Compressing the base takes seconds, so its size was kept beside it; only app/ is new.
     compressed = int(base.with_suffix(".size").read_text()) + manifest.size_compressed(tree / "app")
@@ -68,8 +69,7 @@ def summary(tree: Path, base: Path) -> str:
     ):
         if size > limit:
             raise BuildFailed(f"{size} bytes {what}, at most {limit}", "Prune what is not used.")
-    megabytes = f"{on_disk / MIB:.1f} MiB on disk, {compressed / MIB:.1f} MiB compressed"
-    return f"runtime: {tree}: sha256:{manifest.digest(tree)}, {megabytes}"
+    return f"{on_disk / MIB:.1f} MiB on disk, {compressed / MIB:.1f} MiB compressed"
 
 
 def cached_base(cache: Path) -> Path:
@@ -78,7 +78,8 @@ def cached_base(cache: Path) -> Path:
     if not base.with_suffix(".size").exists():
         root = cached(cache, f"root-{key_of(DEBS_LOCK)}", unpack_packages)
         site = cached(cache, f"site-{key_of(DEBS_LOCK, WHEELS_LOCK)}", lambda at: install(root, at))
-        replaced(base, lambda at: build_base(root, site, at))
+        shutil.rmtree(base, ignore_errors=True)  # made, but its size was not: interrupted
+        cached(cache, base.name, lambda at: build_base(root, site, at))
         base.with_suffix(".size").write_text(str(manifest.size_compressed(base)))
         forget_old(cache, base)
     return base
@@ -143,9 +144,25 @@ def compile_byte_code(tree: Path, part: str) -> None:
     )
 
 
-def build_tree(base: Path, output: Path) -> None:
-    """The base with the launcher and our own code, put in place by rename."""
-    replaced(output, lambda at: fill_tree(base, at))
+def build_tree(base: Path, output: Path) -> str:
+    """The base with the launcher and our own code; its digest, which is also kept beside it.
+
+    An unchanged tree stays where it is. A changed one moves aside and is removed by the next
+    change: containers may be running from it.
+    """
+    fresh, previous = beside(output, "new"), beside(output, "previous")
+    fresh.mkdir(parents=True)
+    fill_tree(base, fresh)
+    digest = manifest.digest(fresh)
+    if output.exists() and manifest.digest(output) == digest:
+        shutil.rmtree(fresh)
+    else:
+        shutil.rmtree(previous, ignore_errors=True)
+        if output.exists():
+            output.rename(previous)
+        fresh.rename(output)
+    output.with_suffix(".digest").write_text(f"{digest}\n")
+    return digest
 
 
 def fill_tree(base: Path, tree: Path) -> None:
@@ -173,30 +190,26 @@ def install(root: Path, site: Path) -> None:
 
 
 def cached(cache: Path, name: str, make: Maker) -> Path:
-    """``cache/name``, made when it is not there."""
-    if not (cache / name).exists():
-        replaced(cache / name, make)
-    return cache / name
+    """``cache/name``, made when it is not there; an interrupted making leaves nothing behind."""
+    kept = cache / name
+    if not kept.exists():
+        fresh = beside(kept, "new")
+        fresh.mkdir(parents=True)
+        make(fresh)
+        fresh.rename(kept)
+    return kept
 
 
-def replaced(path: Path, make: Maker) -> None:
-    """Make a directory beside ``path``, then put it in its place."""
-    fresh = path.with_name(f".{path.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    make(fresh)
-    if path.exists():
-        stale = path.with_name(f".{path.name}.old")
-        shutil.rmtree(stale, ignore_errors=True)
-        path.rename(stale)
-        fresh.rename(path)
-        shutil.rmtree(stale)
-    else:
-        fresh.rename(path)
+def beside(path: Path, what: str) -> Path:
+    """A hidden sibling's name; one that an interrupted build left is removed if ``new``."""
+    sibling = path.with_name(f".{path.name}.{what}")
+    if what == "new":
+        shutil.rmtree(sibling, ignore_errors=True)
+    return sibling
 
 
 def forget_old(cache: Path, current: Path) -> None:
-    """Remove all but the newest bases, and packages of other locks."""
+    """Remove all but the newest bases."""
     bases = sorted(cache.glob("base-*.size"), key=lambda path: path.stat().st_mtime)
     for size in bases[:-KEPT_BASES]:
         if size.with_suffix("") != current:

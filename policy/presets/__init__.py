@@ -3,7 +3,7 @@
 ``NAME.yaml`` is the preset, ``NAME.test.yaml`` its allow and deny corpus for ``policy test``.
 """
 
-from pathlib import Path
+import os
 from typing import Final
 
 NAMES: Final = (
@@ -18,4 +18,5 @@ NAMES: Final = (
 
 def text_of(name: str) -> bytes:
     """The document of one of NAMES."""
-    return (Path(__file__).parent / f"{name}.yaml").read_bytes()
+    with open(os.path.join(os.path.dirname(__file__), f"{name}.yaml"), "rb") as file:
+        return file.read()

@@ -24,7 +24,25 @@ def catalogue() -> dict[str, Code]:
         for value in vars(module).values():
             if isinstance(value, Code) and found.setdefault(value.name, value) is not value:
                 raise ValueError(f"two codes are named {value.name}")
+    for code in policy_codes():
+        if found.setdefault(code.name, code) is not code:
+            raise ValueError(f"two codes are named {code.name}")
     return found
+
+
+def policy_codes() -> Iterator[Code]:
+    """The codes of decisions and of findings, and one for each feature that is not enforced.
+
+    The policy imports nothing of the supervisor, so its codes are tuples of its own.
+    """
+    from policy import codes, document_codes
+    from policy.enforced import not_enforced_code
+    from policy.words import FEATURES
+
+    for value in (*vars(codes).values(), *vars(document_codes).values()):
+        if isinstance(value, codes.Code):
+            yield Code(*value)
+    yield from (Code(*not_enforced_code(feature)) for feature in sorted(FEATURES))
 
 
 def code_modules() -> Iterator[ModuleType]:

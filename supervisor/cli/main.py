@@ -6,6 +6,7 @@ Each command is a module with ``configure(parser)`` and ``run(arguments) -> exit
 import argparse
 import importlib
 import json
+import signal
 import sys
 from typing import NoReturn, Protocol, cast
 
@@ -23,8 +24,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "volumes-init": ("volumes_init", "make the volumes of a pod usable for the workload"),
     "seed": ("seed", "copy the image's work directory into an empty volume, once"),
     "manifest": ("manifest", "write the pod for Kubernetes and podman kube play"),
+    "policy": ("policy", "the policy laboratory: check, explain, test, diff, show, schema"),
     "explain": ("explain", "what a reason code means and what helps"),
 }
+# Commands that supervise: the signals that the launcher blocked stay blocked for them.
+SUPERVISING = frozenset({"run", "net-init", "sidecar"})
 USAGE_ERROR = 2
 REFUSED = 1
 
@@ -62,6 +66,9 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Run one command and return its exit status (1 refused, 2 usage, otherwise its own)."""
     arguments = build_parser(argv).parse_args(argv)
+    if arguments.command not in SUPERVISING:
+        # The launcher blocked them for those who read a signalfd; everybody else may be stopped.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         return load(arguments.command).run(arguments)
     except Refusal as refusal:

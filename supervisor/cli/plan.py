@@ -14,10 +14,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan; exit 1 with the refusal where ``run`` would refuse."""
-    from supervisor.startup.run import prepare_plan
+    from supervisor.startup.run import prepare
     from supervisor.startup.stages import Stages
 
-    plan, _ = prepare_plan(run_arguments.settings_from(arguments), Stages())
+    plan = prepare(run_arguments.settings_from(arguments), Stages()).plan
     identity = plan.identity
     if arguments.json:
         steps = [

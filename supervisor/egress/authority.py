@@ -1,19 +1,17 @@
 """Host and port of a request, read in exactly one way (attacks G1 to G5)."""
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 
-from supervisor.egress.names import canonical_name
+from policy.findings import PatternError
+from policy.host import Address, canonical_host
 
 HTTP_PORT = 80
 # Programs talk to few hosts; a wrong answer is impossible because the text is the whole key.
 REMEMBERED = 1024
-_SPLIT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/\\?#]+)(?::([0-9]{1,5}))?", re.ASCII)
-
-Address = IPv4Address | IPv6Address
+_SPLIT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,33 +38,16 @@ class Authority:
 def parse_authority(text: str, default_port: int | None) -> Authority | None:
     """``host[:port]`` as a value, or None; without ``default_port`` the port must be there.
 
-    No user information, no zone, no address in any but its canonical spelling.
+    ASCII only; no user information, no zone, no address in any but its canonical spelling.
     """
     parts = _SPLIT.fullmatch(text)
-    if parts is None:
+    if parts is None or not text.isascii():
         return None
     port = default_port if parts[2] is None else int(parts[2])
     if port is None or not 0 < port < 65536:
         return None
-    return parse_host(parts[1], port)
-
-
-def parse_host(host: str, port: int) -> Authority | None:
-    """``host`` (IPv6 in brackets) with a port that is known to be valid."""
-    if host.startswith("["):
-        address = _address(host[1:-1])
-        if not isinstance(address, IPv6Address):
-            return None
-        return Authority(host=str(address), port=port, literal=address)
-    address = _address(host)
-    if isinstance(address, IPv4Address):
-        return Authority(host=host, port=port, literal=address)
-    name = canonical_name(host)
-    return None if name is None else Authority(host=name, port=port)
-
-
-def _address(text: str) -> Address | None:
     try:
-        return ipaddress.ip_address(text)
-    except ValueError:
+        host = canonical_host(parts[1])
+    except PatternError:
         return None
+    return Authority(host=host.text, port=port, literal=host.address)

@@ -167,3 +167,14 @@ HTTP_UPGRADE = Code(
     "The rule does not allow this connection to change to another protocol.",
     "Allow WebSocket at the endpoint, or use requests only.",
 )
+# --- inspection
+INSPECTION_UNAVAILABLE = Code(
+    "egress.inspection-unavailable",
+    "The endpoint asks for each request to be judged, which this version does for plain HTTP only.",
+    "Drop 'protocol' and its rules for a decision by connection, or use plain HTTP.",
+)
+HTTP_EXPECTED = Code(
+    "egress.http-expected",
+    "The endpoint's connections carry HTTP, and something else was sent.",
+    "Declare the endpoint with 'protocol: tcp' or 'tls: skip' if it speaks another protocol.",
+)

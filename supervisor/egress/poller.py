@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # One registration for the life of a descriptor: both directions, half-close, edges.
 EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 LEVEL_IN = select.EPOLLIN
+# The peer's end, or a failure, comes with or after this; without it a short read was the last byte.
+ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 # Enough that a burst costs few calls, few enough that asyncio's own work is not kept waiting.

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 from supervisor.egress.pipes import PIPE_SIZE, Pipe, PipePool
-from supervisor.egress.poller import READABLE, WRITABLE, Poller
+from supervisor.egress.poller import ENDING, READABLE, WRITABLE, Poller
 
 # One shared buffer; a read that fills it turns a flow to splice.
 COPY_SIZE = 64 * 1024
+# A splice that finds less than this turns the flow back.
+TRICKLE = 4 * 1024
 # What one flow may move before the others get their turn: about 1 ms.
 TURN_BYTES = 4 * PIPE_SIZE
 # A database session or an editor's connection may rest for long; an hour without a byte in
@@ -69,7 +71,9 @@ class _Flow:
     """One direction: bytes from ``source`` to ``sink``, and what is held in between."""
 
     __slots__ = (
+        "bulk",
         "done",
+        "ending",
         "eof",
         "moved",
         "pending",
@@ -91,6 +95,7 @@ class _Flow:
         self.source = source
         self.sink = sink
         self.pending = early
+        self.bulk = False
         self.pipe: Pipe | None = None
         self.piped = 0
         self.moved = 0
@@ -98,6 +103,8 @@ class _Flow:
         self.readable = True
         self.writable = True
         self.eof = False
+        # Unknown is yes, too: the end may have come before we were told of edges.
+        self.ending = True
         self.done = False
         upward = source is tunnel.client
         self.source_reset = End.CLIENT_RESET if upward else End.UPSTREAM_RESET
@@ -192,6 +199,8 @@ class Relay:
         def ready(events: int) -> None:
             if events & READABLE:
                 outgoing.readable = True
+                if events & ENDING:
+                    outgoing.ending = True
                 self._pump(outgoing)
             if events & WRITABLE and not incoming.writable:
                 incoming.writable = True
@@ -288,6 +297,8 @@ class Relay:
                 break
             if flow.moved >= stop:
                 return True
+            if flow.bulk and flow.pipe is None:
+                flow.pipe = self._pipes.borrow()
             if flow.pipe is None:
                 self._copy(flow)
             else:
@@ -302,24 +313,28 @@ class Relay:
         try:
             count = flow.source.recv_into(self._buffer)
         except BlockingIOError:
-            flow.readable = False
+            flow.readable = flow.ending = False  # an end that comes from now on makes an edge
             return
         if count == 0:
             flow.eof = True
             return
         flow.pending = bytes(self._buffer[self._send(flow, self._buffer[:count]) : count])
-        if count == COPY_SIZE and not flow.pending:
-            flow.pipe = self._pipes.borrow()
+        flow.bulk = count == COPY_SIZE
+        # epoll(7): less than asked for means that it is empty, and more makes a new edge. The end
+        # may have come with these bytes, in the same edge; then it has to be looked for.
+        flow.readable = flow.bulk or flow.ending
 
     def _splice_in(self, flow: _Flow, pipe: Pipe) -> None:
         """Socket to empty pipe: EAGAIN can only mean that the socket has nothing."""
         try:
             count = os.splice(flow.source.fileno(), pipe.write_end, PIPE_SIZE, flags=_SPLICE)
         except BlockingIOError:
-            flow.readable = False
+            flow.readable = flow.ending = False  # an end that comes from now on makes an edge
             return
         flow.piped = count
         flow.eof = count == 0
+        # A trickle again: copying costs less than borrowing a pipe for every packet.
+        flow.bulk = count >= TRICKLE
 
     def _drain(self, flow: _Flow) -> bool:
         """Write what is held; False when the sink blocks first."""

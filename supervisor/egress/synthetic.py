@@ -20,14 +20,11 @@ import mmap
 import struct
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 
+from policy.address import SYNTHETIC_V4, SYNTHETIC_V6
 from supervisor.egress.names import canonical_name
 
-# RFC 2544 benchmarking range: never routed, and no container engine hands it out.
-V4_POOL = IPv4Network("198.18.0.0/15")
-# A unique local prefix (RFC 4193) drawn once for this project; a slot number fills the low bits.
-V6_POOL = IPv6Network("fdc6:5e1f:9d07::/64")
 # The first half of the IPv4 range is for exact names, the second for names under wildcards. The
 # lowest and highest slots stay free: some programs treat .0 and .255.255 as broadcast.
 EXACT_SLOTS = range(1, 0x10000)
@@ -224,17 +221,12 @@ class SyntheticTable:
         self._index(name, _Entry(record=record, slot=slot, kind=Kind(state), answered=answered))
 
 
-def is_synthetic(address: IPv4Address | IPv6Address) -> bool:
-    """Whether the address belongs to a pool; egress never dials one (decision 22)."""
-    return address in (V4_POOL if isinstance(address, IPv4Address) else V6_POOL)
-
-
 def _pair(slot: int) -> Pair:
-    return Pair(v4=V4_POOL[slot], v6=V6_POOL[slot])
+    return Pair(v4=SYNTHETIC_V4[slot], v6=SYNTHETIC_V6[slot])
 
 
 def _slot(address: IPv4Address | IPv6Address) -> int | None:
-    pool = V4_POOL if isinstance(address, IPv4Address) else V6_POOL
+    pool = SYNTHETIC_V4 if isinstance(address, IPv4Address) else SYNTHETIC_V6
     if address not in pool:
         return None
     return int(address) - int(pool.network_address)

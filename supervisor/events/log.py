@@ -39,6 +39,10 @@ class Log:
             self._logger = self._build()
         getattr(self._logger, level)(name, **{key: _cut(value) for key, value in fields.items()})
 
+    def warm_up(self) -> None:
+        """Import what is imported with the first record: a confined process cannot later."""
+        self._logger = self._build()
+
     def _build(self) -> Any:  # noqa: ANN401 - what structlog returns
         import structlog
 

@@ -34,6 +34,40 @@ PORT_TAKEN = Code(
     "Choose other ports, or end the program that holds it.",
 )
 
+NO_NET_ADMIN = Code(
+    "fence.no-net-admin",
+    "Fencing the pod's network namespace needs CAP_NET_ADMIN once, at start.",
+    "Grant CAP_NET_ADMIN to the container that sets the fence up (net-init or the sidecar).",
+)
+HOST_NAMESPACE = Code(
+    "fence.host-namespace",
+    "This network namespace looks like a machine's own; fencing it would cut the machine off.",
+    "Run inside a container with its own network. If this namespace is meant, say so with "
+    "--fence-this-netns.",
+)
+USERS_COLLIDE = Code(
+    "fence.users-collide",
+    "The fence tells egress from the workload by user id, so the two must differ and neither "
+    "may be root.",
+    "Choose another egress user (64998 is the default) or another workload user.",
+)
+PORTS_INVALID = Code(
+    "fence.ports-invalid",
+    "The ports that egress is served on must be distinct, unprivileged, and none that a service "
+    "mesh uses (15000 to 15090).",
+    "Use the defaults 61001, 61053 and 61080.",
+)
+ADDRESSES_COLLIDE = Code(
+    "fence.addresses-collide",
+    "An address or route of this network namespace lies in a range that stands for names.",
+    "Move the other network; 198.18.0.0/15 is reserved for benchmarks and should be unused.",
+)
+REDIRECT_COLLIDES = Code(
+    "fence.redirect-collides",
+    "Another nftables table redirects the workload's packets before our chain could.",
+    "Exclude the workload's user from the other redirect (a service mesh), or remove it.",
+)
+
 # For the set-up helper, which can only send the name of a code to its parent.
 BY_NAME = {
     code.name: code
@@ -44,5 +78,11 @@ BY_NAME = {
         IDS_NOT_MAPPED,
         READ_BACK_DIFFERS,
         PORT_TAKEN,
+        NO_NET_ADMIN,
+        HOST_NAMESPACE,
+        USERS_COLLIDE,
+        PORTS_INVALID,
+        ADDRESSES_COLLIDE,
+        REDIRECT_COLLIDES,
     )
 }

@@ -4,22 +4,23 @@ Nothing here runs in the monitor. Each step is named, and a kernel's "no" become
 says at which step.
 """
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from supervisor.errors import Refusal
+from supervisor.errors import Code, Refusal
 from supervisor.fence import addresses, channel, codes, namespace
 from supervisor.fence.compare import require_equal
-from supervisor.fence.request import FenceReport, Served
-from supervisor.fence.rules import NFLOG_GROUP
-from supervisor.fence.setup import MAP_IDS, MAPPED, report_done
+from supervisor.fence.names import NFLOG_GROUP
+from supervisor.fence.request import Served
+from supervisor.fence.setup import MAP_IDS, MAPPED, NO, report_done, yes_or_no
 from supervisor.fence.surroundings import (
     effective_capabilities,
     may_make_network_namespace,
     obstacles,
 )
-from supervisor.kernel import nflog, nftables, rtnetlink
+from supervisor.kernel import nflog, nft_changes, nftables, rtnetlink
 from supervisor.kernel.libc import SyscallError
 from supervisor.kernel.namespaces import (
     CLONE_NEWNET,
@@ -37,44 +38,37 @@ BACKLOG = 4096
 
 
 @contextmanager
-def step(name: str) -> Iterator[None]:
+def step(name: str, code: Code = codes.SETUP_FAILED) -> Iterator[None]:
     """Name what is being done, for the refusal if the kernel says no."""
     try:
         yield
     except OSError as error:
         reasons = [f"{name}: {error}", *obstacles()]
-        raise Refusal(codes.SETUP_FAILED, "; ".join(reasons)) from error
+        raise Refusal(code, "; ".join(reasons)) from error
 
 
 def construct(end: socket.socket, deadline: float, served: Served | None) -> None:
     """Make and report the namespace; see ``setup.create_namespace``. Raises Refusal."""
     user_namespace = _leave(end, deadline, served)
     if user_namespace is None:
-        report = FenceReport(
-            form="loopback-only", user_namespace=False, ipv6=_has_ipv6(), rules=0, table_owned=False
-        )
-        report_done(end, report, open_namespace("net"), None, {})
+        facts = ["loopback-only", NO, yes_or_no(has_ipv6()), "0", NO]
+        report_done(end, facts, {"net": open_namespace("net")})
         return
-    with step("loopback, addresses and routes"):
+    # AppArmor lets user namespaces be made but gives no capability in them; this is where it shows.
+    with step("loopback, addresses and routes", codes.NOT_POSSIBLE):
         ipv6 = _wire_to_ourselves()
     table = namespace.ruleset(served)
     owner, owned = install(table)
+    named = {"net": open_namespace("net")}
+    if user_namespace:
+        named["user"] = open_namespace("user")
     sockets = {"nftables": owner.socket, **watchers()}
     if served is not None:
-        sockets |= _listeners(served, ipv6)
-    report_done(
-        end,
-        FenceReport(
-            form="namespace",
-            user_namespace=user_namespace,
-            ipv6=ipv6,
-            rules=sum(len(chain.rules) for chain in table.chains),
-            table_owned=owned,
-        ),
-        open_namespace("net"),
-        open_namespace("user") if user_namespace else None,
-        {name: held.fileno() for name, held in sockets.items()},
-    )
+        sockets |= listeners(served, ipv6=ipv6)
+    named |= {name: held.fileno() for name, held in sockets.items()}
+    rules = sum(len(chain.rules) for chain in table.chains)
+    facts = [yes_or_no(user_namespace), yes_or_no(ipv6), str(rules), yes_or_no(owned)]
+    report_done(end, ["namespace", *facts], named)
 
 
 def install(table: Table) -> tuple[NetlinkSocket, bool]:
@@ -94,10 +88,7 @@ def install(table: Table) -> tuple[NetlinkSocket, bool]:
 def watchers() -> dict[str, socket.socket]:
     """What must be bound while CAP_NET_ADMIN is held: blocked attempts and changes of rules."""
     with step("NFLOG and change notifications"):
-        return {
-            "nflog": nflog.bind(NFLOG_GROUP),
-            "changes": nftables.open_socket(nftables.CHANGES_GROUP).socket,
-        }
+        return {"nflog": nflog.bind(NFLOG_GROUP), "changes": nft_changes.join()}
 
 
 def _leave(end: socket.socket, deadline: float, served: Served | None) -> bool | None:
@@ -143,14 +134,14 @@ def _wire_to_ourselves() -> bool:
     """Bring lo up and route every address to it; returns whether there is IPv6."""
     with rtnetlink.open_socket() as route:
         rtnetlink.loopback_up(route)
-        ipv6 = _has_ipv6()
+        ipv6 = has_ipv6()
         for source in addresses.SOURCES if ipv6 else addresses.SOURCES[:1]:
             rtnetlink.add_address(route, source)
             rtnetlink.add_local_route(route, source.network.supernet(new_prefix=0), source.ip)
     return ipv6
 
 
-def _has_ipv6() -> bool:
+def has_ipv6() -> bool:
     """Can lo have an IPv6 address? Not with ipv6.disable=1 on the kernel's command line or the
     sysctl disable_ipv6."""
     try:
@@ -160,12 +151,13 @@ def _has_ipv6() -> bool:
         return False
 
 
-def _listeners(served: Served, ipv6: bool) -> dict[str, socket.socket]:
+def listeners(served: Served, *, ipv6: bool) -> dict[str, socket.socket]:
+    """Egress' sockets on loopback, by the names of ``request.FencedNamespace``. Raises Refusal."""
     families = [("4", socket.AF_INET, "127.0.0.1")]
     if ipv6:
         families.append(("6", socket.AF_INET6, "::1"))
     found: dict[str, socket.socket] = {
-        "sock_diag": NetlinkSocket(NETLINK_SOCK_DIAG).socket,
+        "sock_diag": NetlinkSocket.open(NETLINK_SOCK_DIAG).socket,
     }
     for suffix, family, address in families:
         for name, port in (
@@ -188,8 +180,11 @@ def _bind(family: int, kind: int, address: str, port: int) -> socket.socket:
     # No SO_REUSEADDR, no wildcard: nobody else can share the port, and answers leave from the
     # address that was asked.
     bound = socket.socket(family, kind)
-    try:
-        bound.bind((address, port))
-    except OSError as error:
-        raise Refusal(codes.PORT_TAKEN, f"{address} port {port}: {error}") from error
+    with step(f"listening on {address} port {port}"):
+        try:
+            bound.bind((address, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise Refusal(codes.PORT_TAKEN, f"{address} port {port}") from error
     return bound

@@ -6,6 +6,7 @@ Accepting is by address alone: only loopback and the namespace's own addresses.
 """
 
 from supervisor.fence import addresses
+from supervisor.fence.names import TABLE
 from supervisor.fence.request import Served
 from supervisor.fence.rules import (
     FILTER_PRIORITY,
@@ -13,19 +14,16 @@ from supervisor.fence.rules import (
     NO_FORWARDING,
     REFUSE_IN,
     REFUSE_OUT,
-    TABLE,
+    direct_dials,
 )
 from supervisor.kernel.ruleset import (
     Arriving,
     Carries,
     Chain,
-    Count,
     Hook,
     Network,
     Protocol,
     Redirect,
-    Redirected,
-    Reject,
     Rule,
     Table,
     To,
@@ -81,27 +79,14 @@ def _output(served: Served | None) -> Chain:
         Rule(comment=f"to {network}", matches=(To(network),), ending=Verdict.ACCEPT)
         for network in OWN_NETWORKS
     )
+    direct = () if served is None else direct_dials(served)
     return Chain(
         name="output",
         kind="filter",
         hook=Hook.OUTPUT,
         priority=FILTER_PRIORITY,
         default=Verdict.DROP,
-        rules=(*_direct_dials(served), *own, *REFUSE_OUT),
-    )
-
-
-def _direct_dials(served: Served | None) -> tuple[Rule, ...]:
-    # A program that dials the capture port itself has no original destination to be judged by.
-    if served is None:
-        return ()
-    return (
-        Rule(
-            comment="capture port dialled directly",
-            matches=(ToPort(Protocol.TCP, served.capture), Redirected(yes=False)),
-            statements=(Count(),),
-            ending=Reject.RESET,
-        ),
+        rules=(*direct, *own, *REFUSE_OUT),
     )
 
 

@@ -20,6 +20,30 @@ class Served(NamedTuple):
     proxy: int = PROXY_PORT
 
 
+class Loopback(NamedTuple):
+    """Which loopback ports of the pod the workload reaches.
+
+    ``allowed`` None: all but ``denied`` and those that others had bound when the fence was built.
+    ``allowed`` a set: those alone.
+    """
+
+    denied: frozenset[int] = frozenset()
+    allowed: frozenset[int] | None = None
+
+
+class PodRequest(NamedTuple):
+    """A fence around the network namespace that we are in.
+
+    ``force`` fences a namespace that looks like a machine's own, not a container's.
+    """
+
+    egress_uid: int
+    workload_uid: int
+    served: Served = Served()
+    loopback: Loopback = Loopback()
+    force: bool = False
+
+
 class FenceReport(NamedTuple):
     """What was set up and read back, for the containment report.
 
@@ -48,3 +72,25 @@ class FencedNamespace(NamedTuple):
     user: int | None
     sockets: Mapping[str, int]
     report: FenceReport
+
+
+class PodReport(NamedTuple):
+    """What was set up in the pod's namespace and read back.
+
+    ``closed_tcp`` and ``closed_udp`` are the loopback ports that the workload does not reach;
+    empty with an allow-list. ``other_tables`` are nat chains of others that come after ours.
+    """
+
+    ipv6: bool
+    rules: int
+    table_owned: bool
+    closed_tcp: tuple[int, ...]
+    closed_udp: tuple[int, ...]
+    other_tables: tuple[str, ...]
+
+
+class FencedPod(NamedTuple):
+    """The fence of the pod form: sockets by name, as in FencedNamespace, and what was done."""
+
+    sockets: Mapping[str, int]
+    report: PodReport

@@ -1,4 +1,4 @@
-"""Make the workload's network namespace, in a short-lived forked child.
+"""Make the workload's network namespace, or fence the pod's, in a short-lived forked child.
 
 The child imports what is heavy (the netlink codec), makes the namespace, fills it, reads it back
 and passes descriptors to its parent; then it ends, and with it all that it imported. The parent
@@ -10,12 +10,20 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
 from supervisor.errors import Refusal
 from supervisor.fence import channel, codes
-from supervisor.fence.request import FencedNamespace, FenceReport, Form, Served
+from supervisor.fence.request import (
+    FencedNamespace,
+    FencedPod,
+    FenceReport,
+    Form,
+    PodReport,
+    PodRequest,
+    Served,
+)
 from supervisor.fence.surroundings import (
     CAP_SETFCAP,
     effective_capabilities,
@@ -30,6 +38,7 @@ MAP_IDS = "map-ids"
 MAPPED = "mapped"
 DONE = "done"
 REFUSED = "refused"
+YES, NO = "yes", "no"
 
 
 def create_namespace(served: Served | None) -> FencedNamespace:
@@ -45,11 +54,49 @@ def create_namespace(served: Served | None) -> FencedNamespace:
 
         construct(end, deadline, served)
 
-    return run_child(work)
+    facts, named = run_child(work)
+    form, user_namespace, ipv6, rules, table_owned = facts
+    report = FenceReport(
+        form=cast("Form", form),
+        user_namespace=user_namespace == YES,
+        ipv6=ipv6 == YES,
+        rules=int(rules),
+        table_owned=table_owned == YES,
+    )
+    return FencedNamespace(
+        net=named.pop("net"), user=named.pop("user", None), sockets=named, report=report
+    )
 
 
-def run_child(work: Callable[[socket.socket, float], None]) -> FencedNamespace:
-    """Fork, let ``work`` set a fence up and report over its socket, and collect the result.
+def install_pod_fence(request: PodRequest) -> FencedPod:
+    """Fence the network namespace that we are in, once, and open egress' listeners in it.
+
+    Needs CAP_NET_ADMIN, which may be dropped afterwards: the sockets keep working. Replaces our
+    fence of an earlier start. Raises Refusal; what stands then is either what stood before or
+    the whole fence, never a part of it.
+    """
+
+    def work(end: socket.socket, _deadline: float) -> None:
+        from supervisor.fence.pod_construction import construct
+
+        construct(end, request)
+
+    facts, named = run_child(work)
+    ipv6, rules, table_owned, closed_tcp, closed_udp, other_tables = facts
+    report = PodReport(
+        ipv6=ipv6 == YES,
+        rules=int(rules),
+        table_owned=table_owned == YES,
+        closed_tcp=tuple(int(port) for port in closed_tcp.split()),
+        closed_udp=tuple(int(port) for port in closed_udp.split()),
+        other_tables=tuple(other_tables.split()),
+    )
+    return FencedPod(sockets=named, report=report)
+
+
+def run_child(work: Callable[[socket.socket, float], None]) -> tuple[list[str], dict[str, int]]:
+    """Fork, let ``work`` set a fence up and report over its socket; the facts and descriptors
+    that it gave to ``report_done``.
 
     Raises Refusal: the child's own, or ours when it failed without one or took too long.
     """
@@ -84,7 +131,7 @@ def _be_child(
         os._exit(0)
 
 
-def _converse(end: socket.socket, pid: int, deadline: float) -> FencedNamespace:
+def _converse(end: socket.socket, pid: int, deadline: float) -> tuple[list[str], dict[str, int]]:
     while True:
         message = channel.receive(end, deadline)
         match message:
@@ -95,8 +142,9 @@ def _converse(end: socket.socket, pid: int, deadline: float) -> FencedNamespace:
                 channel.send(end, [MAPPED])
             case ([str(word), name, cause, remedy], []) if word == REFUSED:
                 raise Refusal(codes.BY_NAME[name], cause, remedy)
-            case ([str(word), *words], descriptors) if word == DONE:
-                return _result(words, descriptors)
+            case ([str(word), count, *words], descriptors) if word == DONE:
+                names = words[int(count) :]
+                return words[: int(count)], dict(zip(names, descriptors, strict=True))
             case _:
                 raise AssertionError(f"the set-up helper said {message}")
 
@@ -130,30 +178,11 @@ def without_zero(ranges: tuple[IdRange, ...]) -> tuple[IdRange, ...]:
     return tuple(line for line in trimmed if line.size)
 
 
-def report_done(
-    end: socket.socket,
-    report: FenceReport,
-    net: int,
-    user: int | None,
-    sockets: dict[str, int],
-) -> None:
-    """In the child: hand the result to the parent."""
-    facts = [report.form, *(str(int(fact)) for fact in report[1:])]
-    namespaces = {"net": net} if user is None else {"net": net, "user": user}
-    named = namespaces | sockets
-    channel.send(end, [DONE, *facts, *named], list(named.values()))
+def report_done(end: socket.socket, facts: Sequence[str], named: dict[str, int]) -> None:
+    """In the child: hand facts and descriptors to the parent."""
+    channel.send(end, [DONE, str(len(facts)), *facts, *named], list(named.values()))
 
 
-def _result(words: list[str], descriptors: list[int]) -> FencedNamespace:
-    form, user_namespace, ipv6, rules, table_owned, *names = words
-    named = dict(zip(names, descriptors, strict=True))
-    report = FenceReport(
-        form=cast("Form", form),
-        user_namespace=user_namespace == "1",
-        ipv6=ipv6 == "1",
-        rules=int(rules),
-        table_owned=table_owned == "1",
-    )
-    return FencedNamespace(
-        net=named.pop("net"), user=named.pop("user", None), sockets=named, report=report
-    )
+def yes_or_no(fact: object) -> str:
+    """A fact as a word, for ``report_done``."""
+    return YES if fact else NO

@@ -9,9 +9,10 @@ CAP_SETFCAP = 31
 STATUS = "/proc/self/status"
 SECCOMP_FILTERED = "2"
 
-# Switches that forbid user namespaces: file, the value that does, and what to say about it.
+# Switches that forbid the namespaces: file, the value that does, and what to say about it.
 SWITCHES = (
     ("/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces is 0"),
+    ("/proc/sys/user/max_net_namespaces", "0", "sysctl user.max_net_namespaces is 0"),
     (
         "/proc/sys/kernel/unprivileged_userns_clone",
         "0",

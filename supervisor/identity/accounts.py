@@ -16,6 +16,7 @@ from supervisor.identity.ids import canonical_number, quote
 # An image's account files hold some dozens of lines; these bounds keep a hostile one cheap. A file
 # that exceeds one is refused whole.
 MAX_FILE_BYTES = 1 << 20
+MAX_LINES = 16_384  # a million empty lines would cost the start most of a second
 MAX_LINE_BYTES = 8 << 10
 # Long enough for PATH_MAX/4 and every gecos; a group's member list may fill the line instead.
 MAX_FIELD_BYTES = 1 << 10
@@ -195,8 +196,11 @@ def _records(
 ) -> tuple[Record_co, ...]:
     if len(content) > MAX_FILE_BYTES:
         raise Refusal(codes.FILE_TOO_LARGE, f"{path} has more than {MAX_FILE_BYTES} bytes")
+    lines = content.split(b"\n")
+    if len(lines) > MAX_LINES:
+        raise Refusal(codes.FILE_TOO_LARGE, f"{path} has more than {MAX_LINES} lines")
     records: dict[str, Record_co] = {}
-    for number, raw in enumerate(content.split(b"\n"), start=1):
+    for number, raw in enumerate(lines, start=1):
         line = _decode(path, number, raw)
         if not line.text.strip() or line.text.startswith("#"):
             continue

@@ -1,14 +1,16 @@
-"""Rules as nftables expressions, in the attribute form that pyroute2's codec takes.
+"""Rules as nftables expressions. Pure.
 
 A rule is a list of small instructions on registers: load something, compare, act. Every
-attribute that the kernel would fill in by itself is given here, so that what is read back equals
-what was sent. Sources: include/uapi/linux/netfilter/nf_tables.h; ``nft --debug=netlink`` shows
-the same list for a rule in text.
+attribute that the kernel would fill in by itself is given here, in the order in which it dumps
+them, so that what is read back equals what was sent.
+
+Sources: include/uapi/linux/netfilter/nf_tables.h; ``nft --debug=netlink`` shows the same list for
+a rule in text.
 """
 
 import struct
 from ipaddress import IPv4Network
-from typing import Any, assert_never
+from typing import NamedTuple, assert_never
 
 from supervisor.kernel.ruleset import (
     Arriving,
@@ -44,7 +46,19 @@ from supervisor.kernel.ruleset import (
     Verdict,
 )
 
-Expression = dict[str, Any]
+# What an attribute holds; a tuple of pairs is a nested list of attributes.
+Value = int | str | bytes | frozenset[str] | tuple[tuple[str, "Value"], ...]
+
+
+class Expression(NamedTuple):
+    """One instruction: its name in nftables, and its attributes by their netlink names.
+
+    Hashable, so that equal ones of many rules are encoded once.
+    """
+
+    name: str
+    attributes: tuple[tuple[str, Value], ...]
+
 
 # One register does: each comparison directly follows its load.
 REGISTER = 1
@@ -162,10 +176,10 @@ def of_statement(statement: Statement) -> list[Expression]:
         case Mark(mark):
             return [
                 _expression("immediate", dreg=REGISTER, data=_value(struct.pack("=I", mark))),
-                _expression("ct", key=CT_MARK, sreg=REGISTER),
+                _expression("ct", sreg=REGISTER, key=CT_MARK),
             ]
         case Log(group, prefix):
-            return [_expression("log", group=group, prefix=prefix, snaplen=LOG_BYTES)]
+            return [_expression("log", prefix=prefix, group=group, snaplen=LOG_BYTES)]
         case _:
             assert_never(statement)
 
@@ -174,15 +188,15 @@ def of_ending(ending: Ending) -> list[Expression]:
     """The expressions that end the rule."""
     match ending:
         case Verdict():
-            verdict = {"attrs": [("NFTA_VERDICT_CODE", ending.value)]}
-            data = {"attrs": [("NFTA_DATA_VERDICT", verdict)]}
+            verdict = (("NFTA_VERDICT_CODE", ending.value),)
+            data = (("NFTA_DATA_VERDICT", verdict),)
             return [_expression("immediate", dreg=VERDICT_REGISTER, data=data)]
         case Reject.RESET:
             return [_expression("reject", type=REJECT_WITH_RESET)]
         case Reject.PROHIBITED:
             return [_expression("reject", type=REJECT_WITH_ICMPX, icmp_code=ICMPX_ADMIN_PROHIBITED)]
         case Redirect(port):
-            specified = {"NF_NAT_RANGE_PROTO_SPECIFIED"}
+            specified = frozenset({"NF_NAT_RANGE_PROTO_SPECIFIED"})
             return [
                 _expression("immediate", dreg=REGISTER, data=_value(_be16(port))),
                 _expression(
@@ -193,14 +207,15 @@ def of_ending(ending: Ending) -> list[Expression]:
             assert_never(ending)
 
 
-def _expression(name: str, **attributes: object) -> Expression:
+def _expression(name: str, **attributes: Value) -> Expression:
     prefix = f"NFTA_{name.upper()}_"
-    data = {"attrs": [(prefix + key.upper(), value) for key, value in attributes.items()]}
-    return {"attrs": [("NFTA_EXPR_NAME", name), ("NFTA_EXPR_DATA", data)]}
+    return Expression(
+        name, tuple((prefix + key.upper(), value) for key, value in attributes.items())
+    )
 
 
-def _value(data: bytes) -> Expression:
-    return {"attrs": [("NFTA_DATA_VALUE", data)]}
+def _value(data: bytes) -> Value:
+    return (("NFTA_DATA_VALUE", data),)
 
 
 def _meta(key: str) -> Expression:
@@ -208,7 +223,7 @@ def _meta(key: str) -> Expression:
 
 
 def _ct(key: int) -> Expression:
-    return _expression("ct", key=key, dreg=REGISTER)
+    return _expression("ct", dreg=REGISTER, key=key)
 
 
 def _compare(data: bytes, operation: int = EQUAL) -> Expression:

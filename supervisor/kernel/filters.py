@@ -5,8 +5,9 @@
     egress     descriptors, sockets, threads; no program is ever started
     access     the same, and its side of the terminals
 
-Order of decision in every program: foreign architecture (the process is killed), x32 numbers
-(ENOSYS), then a binary search over the known numbers; unknown ones are answered ENOSYS.
+Order of decision in every program: a foreign architecture (the process is killed), then a binary
+search over the known numbers. Numbers that no rule names are answered ENOSYS, between the known
+ones and beyond: x32 calls, which come with x86_64's architecture and bit 30 set, are among these.
 """
 
 import errno
@@ -25,7 +26,7 @@ from supervisor.kernel.bpf import (
     assemble,
 )
 from supervisor.kernel.seccomp_table import roles, toggles
-from supervisor.kernel.seccomp_table.machines import X86_64, Machine, this_machine
+from supervisor.kernel.seccomp_table.machines import Machine, this_machine
 from supervisor.kernel.seccomp_table.model import (
     KILL_PROCESS,
     AnyBit,
@@ -38,9 +39,6 @@ from supervisor.kernel.seccomp_table.workload import BASE
 
 ENOSYS = refuse(errno.ENOSYS)
 EPERM = refuse(errno.EPERM)
-
-# The x32 ABI shares x86_64's architecture value; its numbers have this bit (asm/unistd.h).
-X32_BIT = 0x40000000
 
 _NUMBER = Word(NUMBER_OFFSET)
 _ARCHITECTURE = Word(ARCHITECTURE_OFFSET)
@@ -108,8 +106,6 @@ def program(rules: dict[str, Rule], machine: Machine | None = None) -> bytes:
     """Assemble the rules for one architecture. Raises KeyError for a call without a number."""
     target = machine or this_machine()
     tree = _search(_ranges(rules, target.column))
-    if target == X86_64:
-        tree = Branch(_NUMBER, JUMP_GREATER_EQUAL, (X32_BIT,), ENOSYS, tree)
     return assemble(Branch(_ARCHITECTURE, JUMP_EQUAL, (target.audit_value,), tree, KILL_PROCESS))
 
 
@@ -118,7 +114,7 @@ def _ranges(rules: dict[str, Rule], column: int) -> list[tuple[int, Decision]]:
     decisions = {NUMBERS[name][column]: rule.decision for name, rule in rules.items()}
     numbers = sorted(number for number in decisions if number is not None)
     ranges: list[tuple[int, Decision]] = []
-    for number in range(numbers[-1] + 2):
+    for number in range(numbers[-1] + 2):  # one beyond the last: the run that never ends
         decision = decisions.get(number, ENOSYS)
         if not ranges or ranges[-1][1] != decision:
             ranges.append((number, decision))

@@ -4,6 +4,7 @@ Sources: namespaces(7), user_namespaces(7), unshare(2), setns(2).
 """
 
 import ctypes
+import fcntl
 import os
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
 PR_SET_DUMPABLE = 4
+NS_GET_USERNS = 0xB701
+PROC_USER_INIT_INO = 0xEFFFFFFD  # include/linux/proc_ns.h
 
 libc.unshare.argtypes = [ctypes.c_int]
 libc.setns.argtypes = [ctypes.c_int, ctypes.c_int]
@@ -48,6 +51,22 @@ def open_namespace(kind: str, pid: int | None = None) -> int:
     """
     owner = "self" if pid is None else str(pid)
     return os.open(f"/proc/{owner}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def owned_by_initial_user_namespace(descriptor: int) -> bool:
+    """Does the namespace behind a descriptor belong to the machine's first user namespace?
+
+    A user namespace above our own cannot be looked at (EPERM); it is not ours, so we cannot say
+    that it is not the first: True. Source: ioctl_ns(2), NS_GET_USERNS.
+    """
+    try:
+        owner = fcntl.ioctl(descriptor, NS_GET_USERNS)
+    except PermissionError:
+        return True
+    try:
+        return os.fstat(owner).st_ino == PROC_USER_INIT_INO
+    finally:
+        os.close(owner)
 
 
 def read_id_map(kind: str, pid: int | None = None) -> tuple[IdRange, ...]:

@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
@@ -39,6 +40,9 @@ NETLINK_CAP_ACK = 10  # answers need not repeat the request
 
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence number, port id
 ERROR = struct.Struct("=i")
+ATTRIBUTE = struct.Struct("=HH")  # length, type
+ATTRIBUTE_NESTED = 0x8000
+ATTRIBUTE_TYPE_MASK = 0x3FFF
 SEQUENCE_OFFSET = 8
 
 # The kernel answers netlink in microseconds; five seconds is a machine in trouble, not a slow one.
@@ -73,16 +77,27 @@ class NetlinkError(OSError):
 class NetlinkSocket:
     """One netlink conversation. Not shared between threads; closed by its owner or ``with``."""
 
-    def __init__(self, protocol: int, groups: int = 0) -> None:
-        """Open and bind. ``groups`` is a bit mask of multicast groups to join from the start."""
-        self.socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
-        )
-        self.socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    def __init__(self, held: socket.socket) -> None:
+        """Take over an open netlink socket. ``open`` makes one."""
+        self.socket = held
         self.socket.settimeout(ANSWER_TIMEOUT_S)
-        self.socket.bind((0, groups))
-        self._sequence = 0
+        # A socket that had another life answers late to old numbers; these are new.
+        self._sequence = time.monotonic_ns() // 1000 & 0x7FFFFFFF
+        self._data = b""
+
+    @classmethod
+    def open(cls, protocol: int, groups: int = 0) -> Self:
+        """Open and bind. ``groups`` is a bit mask of multicast groups to join from the start."""
+        held = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        held.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        held.bind((0, groups))
+        return cls(held)
+
+    @classmethod
+    def adopt(cls, descriptor: int) -> Self:
+        """Use a netlink socket that another process opened; it stays open for its holder."""
+        return cls(socket.socket(fileno=os.dup(descriptor)))
 
     def __enter__(self) -> Self:
         return self
@@ -192,6 +207,27 @@ class NetlinkSocket:
         length, kind, own_flags, _, port = HEADER.unpack_from(message)
         header = HEADER.pack(length, kind, own_flags | flags, self._sequence, port)
         return self._sequence, header + message[HEADER.size :]
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Netlink attributes by number; of one that occurs twice, the last. What is cut short ends it."""
+    return dict(attribute_list(data))
+
+
+def attribute_list(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Netlink attributes in order: number (without the nested and byte-order bits), content."""
+    start = 0
+    while start + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, start)
+        if length < ATTRIBUTE.size:
+            return
+        yield kind & ATTRIBUTE_TYPE_MASK, data[start + ATTRIBUTE.size : start + length]
+        start += (length + 3) & ~3  # NLA_ALIGN
+
+
+def attribute(kind: int, content: bytes) -> bytes:
+    """One encoded netlink attribute, padded."""
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(content), kind) + content + bytes(-len(content) % 4)
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:

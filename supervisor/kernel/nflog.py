@@ -18,6 +18,8 @@ from supervisor.kernel.netlink import (
     NLM_F_REQUEST,
     NetlinkSocket,
     Request,
+    attribute,
+    attributes,
 )
 
 NFNL_SUBSYS_ULOG = 4
@@ -27,7 +29,6 @@ NFULA_CFG_CMD, NFULA_CFG_MODE, NFULA_CFG_QTHRESH = 1, 2, 5
 NFULNL_CFG_CMD_BIND = 1
 NFULNL_COPY_PACKET = 2
 NFULA_PAYLOAD, NFULA_PREFIX, NFULA_UID, NFULA_GID = 9, 10, 11, 14
-TYPE_MASK = 0x3FFF  # NLA_TYPE_MASK: without the nested and byte order bits
 
 # Enough for IPv6, some extension headers and the ports; never a payload worth reading.
 COPY_BYTES = 128
@@ -55,7 +56,7 @@ class Blocked(NamedTuple):
 
 def bind(group: int) -> socket.socket:
     """A non-blocking socket that receives what rules log to ``group``. Raises NetlinkError."""
-    channel = NetlinkSocket(NETLINK_NETFILTER)
+    channel = NetlinkSocket.open(NETLINK_NETFILTER)
     channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     settings = (
         ("bind", NFULA_CFG_CMD, struct.pack("=B", NFULNL_CFG_CMD_BIND)),
@@ -63,8 +64,8 @@ def bind(group: int) -> socket.socket:
         # Deliver each packet at once: the default waits up to a second to fill a buffer.
         ("threshold", NFULA_CFG_QTHRESH, struct.pack("!I", 1)),
     )
-    for name, attribute, value in settings:
-        channel.request(_configure(group, attribute, value, f"NFLOG group {group}: {name}"))
+    for name, number, value in settings:
+        channel.request(_configure(group, number, value, f"NFLOG group {group}: {name}"))
     channel.socket.settimeout(0)
     return channel.socket
 
@@ -91,45 +92,32 @@ def parse(data: bytes) -> tuple[Blocked, ...]:
         if length < HEADER.size:
             break
         if kind == NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_PACKET:
-            blocked = _packet(_attributes(data[start + HEADER.size + 4 : start + length]))
+            blocked = _packet(attributes(data[start + HEADER.size + 4 : start + length]))
             if blocked is not None:
                 found.append(blocked)
         start += (length + 3) & ~3
     return tuple(found)
 
 
-def _configure(group: int, attribute: int, value: bytes, what: str) -> Request:
-    padding = bytes(-len(value) % 4)
+def _configure(group: int, number: int, value: bytes, what: str) -> Request:
     body = struct.pack("=BBH", socket.AF_UNSPEC, 0, socket.htons(group))
-    body += struct.pack("=HH", 4 + len(value), attribute) + value + padding
+    body += attribute(number, value)
     kind = NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_CONFIG
     header = HEADER.pack(HEADER.size + len(body), kind, NLM_F_REQUEST | NLM_F_ACK, 0, 0)
     return Request(header + body, what)
 
 
-def _attributes(data: bytes) -> dict[int, bytes]:
-    found = {}
-    start = 0
-    while start + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, start)
-        if length < 4:
-            break
-        found[kind & TYPE_MASK] = data[start + 4 : start + length]
-        start += (length + 3) & ~3
-    return found
-
-
-def _packet(attributes: dict[int, bytes]) -> Blocked | None:
-    payload = attributes.get(NFULA_PAYLOAD, b"")
+def _packet(found: dict[int, bytes]) -> Blocked | None:
+    payload = found.get(NFULA_PAYLOAD, b"")
     target = _target(payload)
     if target is None:
         return None
     protocol, destination, port = target
-    prefix = attributes.get(NFULA_PREFIX, b"").rstrip(b"\0").decode("utf-8", "replace")
+    prefix = found.get(NFULA_PREFIX, b"").rstrip(b"\0").decode("utf-8", "replace")
     return Blocked(
         prefix=prefix,
-        uid=_number(attributes.get(NFULA_UID)),
-        gid=_number(attributes.get(NFULA_GID)),
+        uid=_number(found.get(NFULA_UID)),
+        gid=_number(found.get(NFULA_GID)),
         protocol=protocol,
         destination=destination,
         port=port,

@@ -1,23 +1,20 @@
 """nftables over netlink: a table sent as one transaction, and what the kernel holds, read back.
 
-pyroute2 encodes and decodes the messages; its codec's mistakes (0.9.5 to 0.9.7) are corrected by
-the subclasses below. No ``nft`` program and no libnftables is involved.
+pyroute2 encodes and decodes the messages. No ``nft`` program and no libnftables is involved.
 
 Sources: include/uapi/linux/netfilter/nf_tables.h, nft(8).
 """
 
 import errno
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from supervisor.kernel.codec import Message
 from supervisor.kernel.codec import nftsocket as nft
-from supervisor.kernel.expressions import of_rule
 from supervisor.kernel.netlink import (
     NETLINK_NETFILTER,
     NFNL_SUBSYS_NFTABLES,
-    NLM_F_APPEND,
     NLM_F_CREATE,
     NLM_F_DUMP,
     NLM_F_REQUEST,
@@ -25,11 +22,11 @@ from supervisor.kernel.netlink import (
     NetlinkSocket,
     Request,
 )
-from supervisor.kernel.ruleset import Chain, Held, HeldRule, Plain, PortSet, Rule, Table
+from supervisor.kernel.nft_rules import decoded, encoded, packets
+from supervisor.kernel.ruleset import Chain, Held, HeldChain, PortSet, Table
 
+NFPROTO_ANY = 0
 NFPROTO_INET = 1
-# One bit per multicast group, from 1: NFNLGRP_NFTABLES is group 7.
-CHANGES_GROUP = 1 << 6
 
 # An owned table is changed by its owner's socket alone; persist keeps it when that socket closes.
 # Owner without persist would vanish with the socket, which opens the fence: never used.
@@ -41,47 +38,10 @@ UNOWNED = 0
 PORT_KEY_TYPE = 13  # inet_service, so that `nft list` shows ports
 PORT_KEY_SIZE = 2
 
-# The kernel counts on while we look.
-VOLATILE = {"NFTA_COUNTER_BYTES", "NFTA_COUNTER_PACKETS"}
 
-
-class _LogGroup16(nft.nft_contains_expr.nft_expr.nft_log):  # type: ignore[misc]
-    """The kernel reads group and threshold as 16 bits; as 32 every group became group 0."""
-
-    nla_map = (
-        ("NFTA_LOG_UNSPEC", "none"),
-        ("NFTA_LOG_GROUP", "be16"),
-        ("NFTA_LOG_PREFIX", "asciiz"),
-        ("NFTA_LOG_SNAPLEN", "be32"),
-        ("NFTA_LOG_QTHRESHOLD", "be16"),
-        ("NFTA_LOG_LEVEL", "log_level"),
-        ("NFTA_LOG_FLAGS", "log_flags"),
-    )
-
-
-class _FibNumbers(nft.nft_regs):  # type: ignore[misc]
-    """Result is a number and flags are bits; the codec has the two the wrong way round."""
-
-    nla_map = (
-        ("NFTA_FIB_UNSPEC", "none"),
-        ("NFTA_FIB_DREG", "regs"),
-        ("NFTA_FIB_RESULT", "be32"),
-        ("NFTA_FIB_FLAGS", "be32"),
-    )
-
-
-class _Expression(nft.nft_contains_expr.nft_expr):  # type: ignore[misc]
-    nft_log = _LogGroup16
-    nft_fib = _FibNumbers
-
-
-class _RuleMessage(nft.nft_rule_msg):  # type: ignore[misc]
-    nft_expr = _Expression
-
-
-def open_socket(groups: int = 0) -> NetlinkSocket:
-    """A netlink socket for the functions below; with CHANGES_GROUP it also hears of changes."""
-    return NetlinkSocket(NETLINK_NETFILTER, groups)
+def open_socket() -> NetlinkSocket:
+    """A netlink socket for the functions below."""
+    return NetlinkSocket.open(NETLINK_NETFILTER)
 
 
 def install(channel: NetlinkSocket, table: Table) -> int:
@@ -105,12 +65,12 @@ def remove(channel: NetlinkSocket, name: str) -> None:
     channel.batch([_table(nft.NFT_MSG_DELTABLE, name)])
 
 
-def add_port(channel: NetlinkSocket, table: str, ports: PortSet) -> None:
+def add_ports(channel: NetlinkSocket, table: str, ports: PortSet) -> None:
     """Add ``ports.ports`` to the set that ``ports`` names. Raises NetlinkError."""
     channel.batch([_elements(nft.NFT_MSG_NEWSETELEM, table, ports)])
 
 
-def remove_port(channel: NetlinkSocket, table: str, ports: PortSet) -> None:
+def remove_ports(channel: NetlinkSocket, table: str, ports: PortSet) -> None:
     """Take ``ports.ports`` out of the set that ``ports`` names. Raises NetlinkError."""
     channel.batch([_elements(nft.NFT_MSG_DELSETELEM, table, ports)])
 
@@ -124,47 +84,40 @@ def read_back(channel: NetlinkSocket, name: str) -> Held | None:
     found = [table for table in tables if table.get_attr("NFTA_TABLE_NAME") == name]
     if not found:
         return None
-    chains = _dump(channel, nft.nft_chain_msg, nft.NFT_MSG_GETCHAIN)
-    rules = _dump(channel, _RuleMessage, nft.NFT_MSG_GETRULE, [("NFTA_RULE_TABLE", name)])
     sets = _dump(channel, nft.nft_set_msg, nft.NFT_MSG_GETSET, [("NFTA_SET_TABLE", name)])
     return Held(
         flags=found[0].get_attr("NFTA_TABLE_FLAGS") or 0,
-        chains=tuple(
-            sorted(
-                _held_chain(chain) for chain in chains if chain.get_attr("NFTA_CHAIN_TABLE") == name
-            )
-        ),
-        rules=tuple(_held_rule(rule) for rule in rules),
+        chains=tuple(sorted(chain for chain in chains(channel) if chain.table == name)),
+        rules=tuple(decoded(answer) for answer in _dump_rules(channel, name)),
         sets=tuple(sorted((_name(held), _held_ports(channel, name, _name(held))) for held in sets)),
     )
 
 
+def chains(channel: NetlinkSocket, family: int = NFPROTO_INET) -> tuple[HeldChain, ...]:
+    """All chains of all tables of a family (NFPROTO_ANY: of every family). Raises NetlinkError."""
+    found = _dump(channel, nft.nft_chain_msg, nft.NFT_MSG_GETCHAIN, family=family)
+    return tuple(_held_chain(chain) for chain in found)
+
+
 def expected(table: Table, flags: int) -> Held:
     """What ``read_back`` returns when the kernel holds exactly this table."""
-    chains = [_decoded(nft.nft_chain_msg, _chain(table.name, chain)) for chain in table.chains]
-    rules = [
-        _decoded(_RuleMessage, _rule(table.name, chain.name, rule))
-        for chain in table.chains
-        for rule in chain.rules
-    ]
+    held = [_decoded(nft.nft_chain_msg, _chain(table.name, chain)) for chain in table.chains]
     return Held(
         flags=flags,
-        chains=tuple(sorted(_held_chain(chain) for chain in chains)),
-        rules=tuple(_held_rule(rule) for rule in rules),
+        chains=tuple(sorted(_held_chain(chain) for chain in held)),
+        rules=tuple(
+            decoded(encoded(table.name, chain.name, rule).message)
+            for chain in table.chains
+            for rule in chain.rules
+        ),
         sets=tuple(sorted((ports.name, tuple(sorted(ports.ports))) for ports in table.sets)),
     )
 
 
 def counters(channel: NetlinkSocket, table: str) -> dict[str, int]:
     """Packets counted so far by each counting rule, by the rule's comment. Raises NetlinkError."""
-    rules = _dump(channel, _RuleMessage, nft.NFT_MSG_GETRULE, [("NFTA_RULE_TABLE", table)])
-    found: dict[str, int] = {}
-    for rule in rules:
-        for expression in rule.get_attr("NFTA_RULE_EXPRESSIONS") or ():
-            if expression.get_attr("NFTA_EXPR_NAME") == "counter":
-                data = expression.get_attr("NFTA_EXPR_DATA")
-                found[_comment(rule)] = data.get_attr("NFTA_COUNTER_PACKETS")
-    return found
+    answers = (packets(answer) for answer in _dump_rules(channel, table))
+    return dict(answer for answer in answers if answer is not None)
 
 
 def _replacement(table: Table, flags: int) -> Iterator[Request]:
@@ -181,7 +134,7 @@ def _replacement(table: Table, flags: int) -> Iterator[Request]:
     for chain in table.chains:
         yield _chain(table.name, chain)
         for rule in chain.rules:
-            yield _rule(table.name, chain.name, rule)
+            yield encoded(table.name, chain.name, rule)
 
 
 def _is_table(error: NetlinkError) -> bool:
@@ -189,13 +142,19 @@ def _is_table(error: NetlinkError) -> bool:
 
 
 def _message(
-    kind: type[Message], number: int, flags: int, what: str, attributes: list[tuple[str, Any]]
+    kind: type[Message],
+    number: int,
+    flags: int,
+    what: str,
+    attributes: list[tuple[str, Any]],
+    *,
+    family: int = NFPROTO_INET,
 ) -> Request:
     message = kind()
     message["attrs"] = attributes
     message["header"]["type"] = NFNL_SUBSYS_NFTABLES << 8 | number
     message["header"]["flags"] = NLM_F_REQUEST | flags
-    message["nfgen_family"] = NFPROTO_INET
+    message["nfgen_family"] = family
     message.encode()
     return Request(bytes(message.data), what)
 
@@ -226,18 +185,6 @@ def _chain(table: str, chain: Chain) -> Request:
     return _message(nft.nft_chain_msg, nft.NFT_MSG_NEWCHAIN, NLM_F_CREATE, what, attributes)
 
 
-def _rule(table: str, chain: str, rule: Rule) -> Request:
-    attributes = [
-        ("NFTA_RULE_TABLE", table),
-        ("NFTA_RULE_CHAIN", chain),
-        ("NFTA_RULE_EXPRESSIONS", of_rule(rule)),
-        ("NFTA_RULE_USERDATA", rule.comment),
-    ]
-    flags = NLM_F_CREATE | NLM_F_APPEND
-    what = f"rule {table} {chain} {rule.comment!r}"
-    return _message(_RuleMessage, nft.NFT_MSG_NEWRULE, flags, what, attributes)
-
-
 def _set(table: str, ports: PortSet, identity: int) -> Request:
     attributes = [
         ("NFTA_SET_TABLE", table),
@@ -264,10 +211,23 @@ def _elements(number: int, table: str, ports: PortSet) -> Request:
 
 
 def _dump(
-    channel: NetlinkSocket, kind: type[Message], number: int, attributes: Message = ()
+    channel: NetlinkSocket,
+    kind: type[Message],
+    number: int,
+    attributes: Sequence[tuple[str, Any]] = (),
+    *,
+    family: int = NFPROTO_INET,
 ) -> list[Message]:
-    request = _message(kind, number, NLM_F_DUMP, f"dump {kind.__name__}", list(attributes))
-    return [_decoded(kind, Request(answer, request.what)) for answer in channel.dump(request)]
+    what = f"dump {kind.__name__}"
+    request = _message(kind, number, NLM_F_DUMP, what, list(attributes), family=family)
+    return [_decoded(kind, Request(answer, what)) for answer in channel.dump(request)]
+
+
+def _dump_rules(channel: NetlinkSocket, table: str) -> list[bytes]:
+    attributes = [("NFTA_RULE_TABLE", table)]
+    what = f"dump rules of {table}"
+    request = _message(nft.nft_rule_msg, nft.NFT_MSG_GETRULE, NLM_F_DUMP, what, attributes)
+    return channel.dump(request)
 
 
 def _decoded(kind: type[Message], request: Request) -> Message:
@@ -280,26 +240,15 @@ def _name(held: Message) -> str:
     return str(held.get_attr("NFTA_SET_NAME"))
 
 
-def _comment(rule: Message) -> str:
-    return str(rule.get_attr("NFTA_RULE_USERDATA") or "")
-
-
-def _held_chain(chain: Message) -> Plain:
+def _held_chain(chain: Message) -> HeldChain:
     hook = chain.get_attr("NFTA_CHAIN_HOOK")
-    return (
-        chain.get_attr("NFTA_CHAIN_NAME"),
-        chain.get_attr("NFTA_CHAIN_TYPE"),
-        None if hook is None else hook.get_attr("NFTA_HOOK_HOOKNUM"),
-        None if hook is None else hook.get_attr("NFTA_HOOK_PRIORITY"),
-        chain.get_attr("NFTA_CHAIN_POLICY"),
-    )
-
-
-def _held_rule(rule: Message) -> HeldRule:
-    return HeldRule(
-        chain=rule.get_attr("NFTA_RULE_CHAIN"),
-        comment=_comment(rule),
-        expressions=_plain(rule.get_attr("NFTA_RULE_EXPRESSIONS")),
+    return HeldChain(
+        table=chain.get_attr("NFTA_CHAIN_TABLE"),
+        name=chain.get_attr("NFTA_CHAIN_NAME"),
+        kind=chain.get_attr("NFTA_CHAIN_TYPE"),
+        hook=None if hook is None else hook.get_attr("NFTA_HOOK_HOOKNUM"),
+        priority=None if hook is None else hook.get_attr("NFTA_HOOK_PRIORITY"),
+        default=chain.get_attr("NFTA_CHAIN_POLICY"),
     )
 
 
@@ -311,15 +260,3 @@ def _held_ports(channel: NetlinkSocket, table: str, name: str) -> tuple[int, ...
             key = element.get_attr("NFTA_SET_ELEM_KEY").get_attr("NFTA_DATA_VALUE")
             ports.append(int.from_bytes(key, "big"))
     return tuple(sorted(ports))
-
-
-def _plain(value: Message) -> Plain:
-    """Decoded attributes as nested, sorted tuples: comparable, without what changes by itself."""
-    if isinstance(value, dict) and "attrs" in value:
-        pairs = [(slot[0], _plain(slot[1])) for slot in value["attrs"]]
-        return tuple(sorted(pair for pair in pairs if pair[0] not in VOLATILE))
-    if isinstance(value, list):
-        return tuple(_plain(item) for item in value)
-    if isinstance(value, frozenset):
-        return tuple(sorted(value))
-    return value

@@ -78,6 +78,13 @@ def parse_stat(text: bytes) -> tuple[str, int]:
     return after[0].decode("ascii"), int(after[1])
 
 
+def read_start_and_parent(pid: int) -> tuple[int, int]:
+    """Start time (clock ticks after boot: with the pid, the process itself) and parent pid."""
+    text = read_small(f"/proc/{pid}/stat")
+    fields = text[text.rindex(b")") + 2 :].split()
+    return int(fields[19]), int(fields[1])
+
+
 def parents() -> dict[int, int]:
     """pid -> parent pid of every live (not zombie) process that /proc shows."""
     found = {}

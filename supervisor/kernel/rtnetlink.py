@@ -6,9 +6,17 @@ and list which interfaces there are. Sources: rtnetlink(7), include/uapi/linux/r
 
 import errno
 import socket
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_interface,
+    ip_network,
+)
+from typing import NamedTuple
 
-from supervisor.kernel.codec import Message, ifaddrmsg, netlink, rtmsg
+from supervisor.kernel.codec import Message, ifaddrmsg, link_messages, netlink, rtmsg
 from supervisor.kernel.netlink import (
     NETLINK_ROUTE,
     NLM_F_ACK,
@@ -25,7 +33,9 @@ from supervisor.kernel.ruleset import Network
 RTM_NEWLINK = 16
 RTM_GETLINK = 18
 RTM_NEWADDR = 20
+RTM_GETADDR = 22
 RTM_NEWROUTE = 24
+RTM_GETROUTE = 26
 
 IFF_UP = 0x1
 IFA_F_NODAD = 0x02
@@ -51,9 +61,17 @@ class _LinkFlags(netlink.nlmsg):  # type: ignore[misc]
     )
 
 
+class Link(NamedTuple):
+    """An interface; ``kind`` is what made it (``veth``, ``bridge``, …), None for hardware and lo."""
+
+    name: str
+    kind: str | None
+    up: bool
+
+
 def open_socket() -> NetlinkSocket:
     """A netlink socket for the functions below."""
-    return NetlinkSocket(NETLINK_ROUTE)
+    return NetlinkSocket.open(NETLINK_ROUTE)
 
 
 def loopback_up(channel: NetlinkSocket) -> None:
@@ -103,10 +121,53 @@ def active_interfaces(channel: NetlinkSocket) -> tuple[str, ...]:
     """
     message = _LinkFlags()
     answers = channel.dump(_request(message, RTM_GETLINK, NLM_F_DUMP, "list of links"))
-    links = [_LinkFlags(answer) for answer in answers]
-    for link in links:
-        link.decode()
-    return tuple(socket.if_indextoname(link["index"]) for link in links if link["flags"] & IFF_UP)
+    found = [_decoded(_LinkFlags, answer) for answer in answers]
+    return tuple(socket.if_indextoname(link["index"]) for link in found if link["flags"] & IFF_UP)
+
+
+def links(channel: NetlinkSocket) -> tuple[Link, ...]:
+    """All interfaces of this namespace. Raises NetlinkError."""
+    messages = link_messages()
+    request = _request(messages.ifinfmsg(), RTM_GETLINK, NLM_F_DUMP, "list of links")
+    return tuple(_link(_decoded(messages.ifinfmsg, answer)) for answer in channel.dump(request))
+
+
+def addresses(channel: NetlinkSocket) -> tuple[IPv4Interface | IPv6Interface, ...]:
+    """All addresses of all interfaces of this namespace. Raises NetlinkError."""
+    request = _request(ifaddrmsg.ifaddrmsg(), RTM_GETADDR, NLM_F_DUMP, "list of addresses")
+    found = [_decoded(ifaddrmsg.ifaddrmsg, answer) for answer in channel.dump(request)]
+    return tuple(ip_interface(f"{_local(message)}/{message['prefixlen']}") for message in found)
+
+
+def routes(channel: NetlinkSocket) -> tuple[Network, ...]:
+    """Destinations of all routes of all tables but the default route's. Raises NetlinkError."""
+    request = _request(rtmsg.rtmsg(), RTM_GETROUTE, NLM_F_DUMP, "list of routes")
+    found = [_decoded(rtmsg.rtmsg, answer) for answer in channel.dump(request)]
+    return tuple(
+        ip_network(f"{message.get_attr('RTA_DST')}/{message['dst_len']}")
+        for message in found
+        if message["dst_len"] and message["family"] in (socket.AF_INET, socket.AF_INET6)
+    )
+
+
+def _link(message: Message) -> Link:
+    information = message.get_attr("IFLA_LINKINFO")
+    return Link(
+        name=message.get_attr("IFLA_IFNAME"),
+        kind=None if information is None else information.get_attr("IFLA_INFO_KIND"),
+        up=bool(message["flags"] & IFF_UP),
+    )
+
+
+def _local(message: Message) -> str:
+    # Point-to-point links carry the peer in IFA_ADDRESS; IPv6 has no IFA_LOCAL otherwise.
+    return str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
+
+
+def _decoded(kind: type[Message], answer: bytes) -> Message:
+    message = kind(answer)
+    message.decode()
+    return message
 
 
 def _loopback_index() -> int:

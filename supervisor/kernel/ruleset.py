@@ -250,10 +250,22 @@ class HeldRule(NamedTuple):
     expressions: Plain
 
 
+class HeldChain(NamedTuple):
+    """One chain as the kernel holds it; hook, priority and default are None for a chain that only
+    other chains jump to."""
+
+    table: str
+    name: str
+    kind: str | None
+    hook: int | None
+    priority: int | None
+    default: int | None
+
+
 class Held(NamedTuple):
     """A whole table as the kernel holds it; two of them compare by value."""
 
     flags: int
-    chains: tuple[Plain, ...]
+    chains: tuple[HeldChain, ...]
     rules: tuple[HeldRule, ...]
     sets: tuple[tuple[str, tuple[int, ...]], ...]

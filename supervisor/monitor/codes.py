@@ -57,3 +57,13 @@ SURVIVORS = Code(
     "Processes of the workload could not be ended in time.",
     "They are in uninterruptible sleep, usually on a hanging file system; the container's end ends them.",
 )
+EGRESS_CRASH_LOOP = Code(
+    "monitor.egress-crash-loop",
+    "Egress ended again and again within a minute, so the workload was ended.",
+    "The events before this one hold its last words; the container's memory limit is a usual reason.",
+)
+FENCE_CHANGED = Code(
+    "monitor.fence-changed",
+    "Somebody changed the rules of the fence while the workload ran, so the workload was ended.",
+    "Nothing beside the supervisor may change nftables in this network namespace.",
+)

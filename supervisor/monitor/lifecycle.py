@@ -57,14 +57,19 @@ Command = Forward | Sweep | Finish
 class Lifecycle:
     """The state of one main process from launch to the end of everything it started."""
 
-    def __init__(self, *, now: float, grace_s: float, timeout_s: float | None) -> None:
+    def __init__(self, *, grace_s: float, timeout_s: float | None) -> None:
         self._grace_s = grace_s
-        self._deadline = None if timeout_s is None else now + timeout_s
+        self._timeout_s = timeout_s
+        self._deadline: float | None = None
         self._status: int | None = None  # the main process' own, once it ended
         self._cause: Code | None = None
         self._stopping = False
         self._killing = False
         self._sweep_until = 0.0
+
+    def start(self, *, now: float) -> None:
+        """The main process runs."""
+        self._deadline = None if self._timeout_s is None else now + self._timeout_s
 
     def deadline(self) -> float | None:
         """The monotonic time at which ``on_time`` must be called, if nothing else happens."""
@@ -79,6 +84,13 @@ class Lifecycle:
         if number == signal.SIGTERM:
             self._stop(now)
         return [Forward(number)]
+
+    def on_failure(self, cause: Code, *, now: float) -> list[Command]:
+        """Something that contains the workload failed for good: no grace."""
+        if self._status is not None:
+            return []
+        self._cause = cause
+        return self._kill(now)
 
     def on_main_exit(self, status: int, *, now: float) -> list[Command]:
         """The main process ended; ``status`` as os.waitstatus_to_exitcode gives it."""

@@ -54,3 +54,8 @@ NOT_ENFORCED = Code(
     "The policy relies on something this start does not enforce.",
     "Remove it from the policy, or list it under 'supervisor: accept: not_enforced'.",
 )
+HOSTS_TOO_LARGE = Code(
+    "startup.file-too-large",
+    "A file that the container engine writes (hosts, resolv.conf) is longer than any engine makes it.",
+    "Look at who else writes it.",
+)

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from supervisor.events.log import Log
@@ -44,8 +45,18 @@ class Running:
     notes: list[str] = field(default_factory=list)
 
 
-def execute(plan: Plan, *, facts: Facts, log: Log, stages: Stages) -> Running:
-    """Do every step. Raises Refusal; then nothing of the workload runs."""
+def execute(
+    plan: Plan,
+    *,
+    facts: Facts,
+    on_fence: Callable[[FencedNamespace], None],
+    log: Log,
+    stages: Stages,
+) -> Running:
+    """Do every step; ``on_fence`` takes over what the fence needs from then on.
+
+    Raises Refusal; then nothing of the workload runs.
+    """
     running = Running()
     for step in plan.steps:
         for line in step.describe():
@@ -58,7 +69,8 @@ def execute(plan: Plan, *, facts: Facts, log: Log, stages: Stages) -> Running:
                 running.workspace = prepare_workspace(step.steps)
                 stages.mark("workspace")
             case CloseNetwork():
-                running.fence = create_namespace(None)
+                running.fence = create_namespace(step.served)
+                on_fence(running.fence)
                 stages.mark("fence")
             case ConfineFiles():
                 running.files = landlock_ruleset.prepare(

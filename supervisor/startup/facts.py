@@ -16,6 +16,7 @@ class Facts:
 
     pid: int
     ppid: int
+    in_cgroup_of_pid1: bool
     status: procfs.Status
     kernel: str
     landlock_abi: int  # 0: not available
@@ -33,8 +34,12 @@ class Facts:
 
     @property
     def is_main_process(self) -> bool:
-        """True if the container's end is ours: PID 1, or a parent outside of our PID namespace."""
-        return self.pid == 1 or self.ppid == 0
+        """True if our end is the container's: the runtime then kills what is left in it.
+
+        PID 1; or, where a pod shares one PID namespace, a process whose parent is outside of it
+        and that does not merely enter a container beside its PID 1 (podman exec).
+        """
+        return self.pid == 1 or (self.ppid == 0 and not self.in_cgroup_of_pid1)
 
 
 def gather() -> Facts:
@@ -44,6 +49,8 @@ def gather() -> Facts:
     return Facts(
         pid=os.getpid(),
         ppid=os.getppid(),
+        in_cgroup_of_pid1=procfs.read_small("/proc/1/cgroup")
+        == procfs.read_small("/proc/self/cgroup"),
         status=procfs.read_status(),
         kernel=os.uname().release,
         landlock_abi=_landlock_abi(),

@@ -61,11 +61,15 @@ class BaselinePath(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """What is weaker than it could be: a name, what it means, and by whose permission."""
+    """What is weaker than it could be: a name, what it means, and by whose permission.
+
+    ``control`` is the word by which a policy requires or accepts it (policy.words), where it has one.
+    """
 
     name: str
     meaning: str
     permitted_by: str
+    control: str = ""
 
 
 _LATER = {
@@ -158,7 +162,12 @@ def losses(version: int, compatibility: Compatibility, unavailable: str) -> tupl
         meaning = "files that are read-only can be emptied"
         found.append(Loss(name="truncate", meaning=meaning, permitted_by=permission))
     found += [
-        Loss(name=right.name, meaning=_LATER[right.name], permitted_by=_KERNEL)
+        Loss(
+            name=right.name,
+            meaning=_LATER[right.name],
+            permitted_by=_KERNEL,
+            control="landlock-scopes" if right in landlock.SCOPES else "",
+        )
         for right in (*landlock.FILESYSTEM, *landlock.SCOPES)
         if right.abi > version and right.name in _LATER
     ]

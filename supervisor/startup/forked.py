@@ -6,6 +6,7 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from supervisor.kernel import ids, prctl
 
@@ -30,7 +31,7 @@ def ask_child(question: Callable[[], bytes]) -> bytes:
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _child(question, write_end)
+        be_unprivileged(question, write_end)
     os.close(write_end)
     try:
         answer = _collect(read_end)
@@ -45,7 +46,8 @@ def ask_child(question: Callable[[], bytes]) -> bytes:
     return answer
 
 
-def _child(question: Callable[[], bytes], write_end: int) -> None:
+def be_unprivileged(question: Callable[[], bytes], write_end: int) -> NoReturn:
+    """In the forked child: give everything up, answer, end."""
     try:
         prctl.set_pdeathsig(signal.SIGKILL)
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from policy.builtin import BASELINE
 from policy.model import Policy
 from supervisor.errors import Refusal
+from supervisor.fence.request import Served
 from supervisor.identity.accounts import Accounts
 from supervisor.identity.decide import Identity, check_reserved, decide
 from supervisor.identity.entries import plan_entries
@@ -77,6 +78,7 @@ def build(
     settings: RunSettings,
     facts: Facts,
     policy: Policy,
+    serves_network: bool,
     accounts: Accounts,
     supervisor_tree: str,
 ) -> Plan:
@@ -112,7 +114,12 @@ def build(
     steps: list[Step] = []
     if facts.uid == 0 and facts.etc_writable:
         steps.append(AddAccount(entries=plan_entries(accounts, identity)))
-    network = CloseNetwork(reason=f"policy {policy.file} allows no network")
+    network = CloseNetwork(
+        served=Served() if serves_network else None,
+        reason=f"policy {policy.file} names what is allowed"
+        if serves_network
+        else f"policy {policy.file} allows no network",
+    )
     steps += [workspace, network, _files(start, facts, policy), start]
     return Plan(
         identity=identity,
@@ -206,11 +213,15 @@ def _workspace(
 
 
 def _files(start: StartWorkload, facts: Facts, policy: Policy) -> ConfineFiles:
+    baseline = [BaselinePath(path.path, path.write, path.reason) for path in BASELINE]
+    if start.argv[0].startswith("/"):
+        # An agent image may be one static binary anywhere; naming it is asking for it to run.
+        baseline.append(BaselinePath(start.argv[0], False, "the command"))
     rules = path_rules(
         read_only=[entry.path for entry in policy.filesystem.read_only],
         read_write=[entry.path for entry in policy.filesystem.read_write],
         workdir=start.cwd if policy.filesystem.include_workdir else None,
-        baseline=[BaselinePath(path.path, path.write, path.reason) for path in BASELINE],
+        baseline=baseline,
         nested_sandbox=start.toggles.nested_sandbox,
     )
     return ConfineFiles(

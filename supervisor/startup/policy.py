@@ -1,6 +1,8 @@
 """Which policy holds: the file that argv names, or the built-in closed one."""
 
+import dataclasses
 import json
+from typing import NamedTuple
 
 from policy.builtin import closed_policy
 from policy.model import Policy
@@ -13,24 +15,33 @@ from supervisor.startup.policy_file import read_policy
 SHOWN_FINDINGS = 5  # the rest is one 'policy check' away
 
 
-def obtain_policy(settings: RunSettings) -> Policy:
-    """The static half of the policy that holds (the network half is egress' business).
+class LoadedPolicy(NamedTuple):
+    """The static half, read and checked; and the whole as egress will read it."""
+
+    static: Policy
+    allows_network: bool
+    whole: bytes  # policy.wire as JSON
+
+
+def obtain_policy(settings: RunSettings) -> LoadedPolicy:
+    """The policy that holds.
 
     An absent policy is the closed one; one that was asked for and is missing, empty or bad stops
     the start. YAML is parsed by an unprivileged child; what it answers is checked again.
     """
     if settings.policy is None:
-        return closed_policy()
+        return LoadedPolicy(closed_policy(), allows_network=False, whole=b"")
     path = settings.policy
     text = read_policy(path, from_image=settings.policy_from_image)
     try:
-        answer = json.loads(ask_child(lambda: _load(text, path)))
-    except (NoAnswer, ValueError) as error:
+        answer = ask_child(lambda: load_to_wire(text, path))
+    except NoAnswer as error:
         raise Refusal(codes.POLICY_LOADER, f"{path}: {error}") from error
-    return _accept(answer, path)
+    return accept(answer, path)
 
 
-def _load(text: bytes, path: str) -> bytes:
+def load_to_wire(text: bytes, path: str) -> bytes:
+    """In the unprivileged child: the policy, or its findings, as JSON."""
     from policy.findings import PolicyError
     from policy.load import load
     from policy.wire import to_wire
@@ -42,19 +53,34 @@ def _load(text: bytes, path: str) -> bytes:
     return json.dumps(answer).encode()
 
 
-def _accept(answer: object, path: str) -> Policy:
+def accept(answer: bytes, path: str) -> LoadedPolicy:
+    """What the child answered, checked. Raises Refusal."""
     from policy.wire import WireError, static_from_wire
 
-    match answer:
+    try:
+        document = json.loads(answer)
+    except ValueError as error:
+        raise Refusal(codes.POLICY_LOADER, f"{path}: {error}") from error
+    match document:
         case {"policy": wire}:
             try:
-                return static_from_wire(wire)
+                static = static_from_wire(wire)
             except WireError as error:
                 raise Refusal(codes.POLICY_LOADER, f"{path}: {error}") from error
+            whole = json.dumps(wire).encode()
+            return LoadedPolicy(static, allows_network=allows_network(wire), whole=whole)
         case {"findings": [*findings]}:
-            more = len(findings) - SHOWN_FINDINGS
-            shown = [str(finding) for finding in findings[:SHOWN_FINDINGS]]
-            tail = [f"and {more} more"] if more > 0 else []
-            raise Refusal(codes.POLICY_INVALID, "; ".join([*shown, *tail]))
+            raise Refusal(codes.POLICY_INVALID, _shown([str(finding) for finding in findings]))
         case _:
             raise Refusal(codes.POLICY_LOADER, f"{path}: the loader's answer has no known form")
+
+
+def allows_network(wire: list[object]) -> bool:
+    """Does a policy in wire form have an entry under ``network_policies``?"""
+    names = [field.name for field in dataclasses.fields(Policy)]
+    return bool(wire[1 + names.index("network_policies")])
+
+
+def _shown(findings: list[str]) -> str:
+    more = len(findings) - SHOWN_FINDINGS
+    return "; ".join(findings[:SHOWN_FINDINGS] + ([f"and {more} more"] if more > 0 else []))

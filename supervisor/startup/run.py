@@ -2,20 +2,24 @@
 
 import resource
 import time
+from typing import NamedTuple
 
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
 from supervisor.identity.account_files import read_accounts
+from supervisor.identity.mapped import check_identity_mapped
 from supervisor.kernel import prctl
 from supervisor.monitor import codes as monitor_codes
 from supervisor.monitor.lifecycle import SUPERVISOR_STATUS, Finish, Lifecycle
 from supervisor.monitor.loop import Loop, open_signals
 from supervisor.settings import RunSettings, runtime_tree
+from supervisor.startup.containment import containment
 from supervisor.startup.execute import Running, execute
 from supervisor.startup.facts import Facts, gather
+from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.plan import Plan, build
-from supervisor.startup.policy import obtain_policy
-from supervisor.startup.report import ContainmentReport, Control, table
+from supervisor.startup.policy import LoadedPolicy, obtain_policy
+from supervisor.startup.report import table
 from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
 
@@ -29,102 +33,60 @@ def run(settings: RunSettings) -> int:
     signals = open_signals()  # first: from here on no signal is lost
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     prctl.set_child_subreaper()
+    lifecycle = Lifecycle(grace_s=settings.grace_s, timeout_s=settings.timeout_s)
+    loop = Loop(signals=signals, lifecycle=lifecycle)
     try:
-        plan, running = _start(settings, log)
+        plan, running = _start(settings, loop, log)
     except Refusal as refusal:
         return _refused(refusal, log)
-    lifecycle = Lifecycle(
-        now=time.monotonic(), grace_s=settings.grace_s, timeout_s=settings.timeout_s
-    )
-    loop = Loop(signals=signals, main=running.main, lifecycle=lifecycle)
     if running.terminal is not None:
         loop.attach(running.terminal)
         log.raise_level("error")  # the terminal is raw and the workload's
-    finish = loop.run()
+    lifecycle.start(now=time.monotonic())
+    finish = loop.run(running.main)
     if running.terminal is not None:
         running.terminal.close()
     return _finished(finish, plan, log)
 
 
-def prepare_plan(settings: RunSettings, stages: Stages) -> tuple[Plan, Facts]:
+class Prepared(NamedTuple):
+    """Everything that is decided before the first change."""
+
+    plan: Plan
+    facts: Facts
+    policy: LoadedPolicy
+
+
+def prepare(settings: RunSettings, stages: Stages) -> Prepared:
     """Gather, load, decide; changes nothing. Raises Refusal."""
     facts = gather()
     stages.mark("facts")
-    policy = obtain_policy(settings)
+    loaded = obtain_policy(settings)
     stages.mark("policy")
     plan = build(
         settings=settings,
         facts=facts,
-        policy=policy,
+        policy=loaded.static,
+        serves_network=loaded.allows_network,
         accounts=read_accounts("/"),
         supervisor_tree=runtime_tree(),
     )
+    check_identity_mapped(plan.identity)
     stages.mark("plan")
-    return plan, facts
+    return Prepared(plan, facts, loaded)
 
 
-def _start(settings: RunSettings, log: Log) -> tuple[Plan, Running]:
+def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     stages = Stages()
-    plan, facts = prepare_plan(settings, stages)
-    running = execute(plan, facts=facts, log=log, stages=stages)
+    plan, facts, policy = prepare(settings, stages)
+    keeping = NetworkKeeping(settings=settings, policy=policy, facts=facts, loop=loop, log=log)
+    running = execute(plan, facts=facts, on_fence=keeping.start, log=log, stages=stages)
     report = containment(plan, running, facts, stages).as_dict()
     if log.as_json:
         log.emit("sandbox.started", pid=running.main, report=report)
     else:
         log.say(table(report))
     return plan, running
-
-
-def containment(plan: Plan, running: Running, facts: Facts, stages: Stages) -> ContainmentReport:
-    """What holds now, from what was done and read back."""
-    identity = plan.identity
-    return ContainmentReport(
-        identity={
-            "user": identity.user,
-            "uid": identity.uid,
-            "gid": identity.gid,
-            "groups": list(identity.groups),
-            "sources": dict(identity.sources),
-        },
-        policy={"file": plan.policy.file},
-        kernel=facts.kernel,
-        controls=tuple(_controls(plan, running)),
-        warnings=(*plan.warnings, *running.notes),
-        withheld=plan.withheld,
-        workspace={} if running.workspace is None else running.workspace.as_dict(),
-        stages_ms=stages.took_ms,
-    )
-
-
-def _controls(plan: Plan, running: Running) -> list[Control]:
-    if running.fence is None:
-        raise ValueError("a plan without a fence cannot have been executed")
-    fence = running.fence.report
-    through = "through a user namespace" if fence.user_namespace else "with CAP_SYS_ADMIN"
-    network = {
-        "namespace": f"own network namespace {through}, {fence.rules} rules, lo only",
-        "loopback-only": "the container's own namespace, which has lo only",
-        "pod": f"rules in the pod's namespace, {fence.rules} rules",
-    }[fence.form]
-    held = [
-        Control(
-            name="privileges",
-            state="enforced",
-            mechanism="ids, groups, five capability sets, no_new_privs",
-            verified="read back from /proc before exec, becoming root again refused",
-        ),
-        Control(name="network", state="enforced", mechanism=network, verified="read back"),
-    ]
-    return held + [
-        Control(
-            name=item.control,
-            state="absent",
-            mechanism=item.cause,
-            verified="/sys/fs/cgroup",
-            allowed_by=item.allowed_by,
-        )
-        for item in plan.degraded
-    ]
 
 
 def _refused(refusal: Refusal, log: Log) -> int:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from supervisor.fence.request import Served
 from supervisor.identity.entries import EntryPlan
 from supervisor.kernel.filters import Toggles
 from supervisor.monitor.spec import Limit
@@ -34,12 +35,16 @@ class PrepareWorkspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseNetwork:
-    """Give the workload a network namespace in which nothing leads out."""
+    """Give the workload a network namespace in which nothing leads out, but to egress if served."""
 
+    served: Served | None
     reason: str
 
     def describe(self) -> list[str]:
         """Lines for ``plan``."""
+        if self.served is not None:
+            caught = "own namespace with lo only; TCP and DNS go to egress, all else is refused"
+            return [f"network: {caught}; {self.reason}"]
         return [
             f"network: own namespace with no interface but lo, all traffic out refused; {self.reason}"
         ]

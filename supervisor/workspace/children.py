@@ -26,6 +26,8 @@ class Child:
 
     def __init__(self, work: Callable[[], dict[str, Any]], what: str) -> None:
         """Fork and do ``work`` in the child; ``what`` names it in a refusal."""
+        import json  # noqa: F401 - before the fork: as another uid the child may not read it
+
         self.what = what
         self.answer_fd, write_end = os.pipe()
         self.pid = os.fork()

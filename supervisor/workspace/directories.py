@@ -227,7 +227,8 @@ def open_without_links(path: str) -> int | None:
     Raises Refusal for a link or something that is no directory. The caller closes.
     """
     try:
-        return openat2(AT_FDCWD, path, LIST, resolve=RESOLVE_NO_SYMLINKS)
+        # Without O_NOFOLLOW a link at the end is ELOOP as well; with it, it would be ENOTDIR.
+        return openat2(AT_FDCWD, path, LIST & ~os.O_NOFOLLOW, resolve=RESOLVE_NO_SYMLINKS)
     except OSError as error:
         match error.errno:
             case errno.ENOENT:

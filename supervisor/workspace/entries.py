@@ -4,9 +4,11 @@ A volume may be shared with something hostile that runs right now, so between lo
 and changing its owner the name may come to mean another inode. Two ways keep that harmless:
 
 by name   where nobody but root can change the directory (root's, no write bit for others), a name
-          cannot be swapped: one ``fstatat``, one ``fchownat``. That is an image's own tree, the
-          common case, and as fast as a safe way gets.
-by inode  everywhere else: hold the inode (O_PATH | O_NOFOLLOW), look at it, change what is held.
+          cannot be swapped: one ``fstatat``, one ``fchownat``, as fast as a safe way gets. An
+          image's own tree is like that. A third party's directory (an earlier identity's volume)
+          becomes like that by giving it to root first; the kernel orders that against renames.
+by inode  everywhere else (already the identity's, or writable by a group or by all): hold the
+          inode (O_PATH | O_NOFOLLOW), look at it, change what is held.
 
 The directory itself is handed over after its entries, because from then on its new owner can
 rename in it. What matters about an inode before it changes hands:
@@ -31,6 +33,8 @@ from supervisor.workspace.plan import TakeOver
 from supervisor.workspace.report import Skip, Tally, below
 from supervisor.workspace.watch import Watch
 
+ROOT = 0
+
 PRIVILEGE_BITS = stat.S_ISUID | stat.S_ISGID
 EXECUTE_BITS = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 FILE_CAPABILITY = "security.capability"
@@ -48,18 +52,21 @@ class Entries:
         self.fd = fd
         self.path = path
         self.owner = step.owner
+        self.uid = step.owner.uid
+        self.gid = step.owner.gid
         self.may_chown = step.may_chown
         self.tally = tally
         self.status = os.fstat(fd)
-        self.names_are_stable = only_root_writes(self.status)
+        self.names_are_stable = False
 
     def hand_over(self, watch: Watch) -> list[str]:
         """Hand over all but directories, then this directory; return its directories' names.
 
         Raises Refusal for a change of owner that failed, OSError for what is unexpected.
         """
-        # In a foreign directory that others can write, an entry is held before it is looked at.
-        # Most of those change hands, so looking by name first would cost a call for nothing.
+        self._steady_names()
+        # In a directory that others can write and that is not the identity's, most entries change
+        # hands: each is held at once, looking at it by name first would cost a call for nothing.
         look_first = self.names_are_stable or belongs_to(self.status, self.owner)
         directories = []
         seen = 0
@@ -76,13 +83,25 @@ class Entries:
         self._hand_over_directory()
         return directories
 
+    def _steady_names(self) -> None:
+        """Find out whether names can be relied on; take a third party's directory from it."""
+        writable_by_others = self.status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if self.status.st_uid not in (ROOT, self.uid) and not writable_by_others:
+            try:
+                os.fchown(self.fd, ROOT, -1)
+            except OSError as error:
+                raise chown_refusal(error, self.path, may_chown=self.may_chown) from error
+            self.status = os.fstat(self.fd)
+        self.names_are_stable = only_root_writes(self.status)
+
     def _settle_by_name(self, entry: os.DirEntry[str]) -> bool:
         """Do what can safely be done by name; False if the inode has to be held for more."""
         try:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return False
-        if status.st_uid == self.owner.uid and status.st_gid == self.owner.gid:
+        uid, gid = self.uid, self.gid  # belongs_to() written out: this runs for every file
+        if status.st_uid == uid and status.st_gid == gid:
             return not self._may_carry_privilege(entry.name, status)
         if (
             not self.names_are_stable
@@ -92,9 +111,7 @@ class Entries:
         ):
             return False
         try:
-            os.chown(
-                entry.name, self.owner.uid, self.owner.gid, dir_fd=self.fd, follow_symlinks=False
-            )
+            os.chown(entry.name, uid, gid, dir_fd=self.fd, follow_symlinks=False)
         except OSError as error:
             self._chown_failed(error, entry.name)
         else:
@@ -104,16 +121,7 @@ class Entries:
     def _settle_by_inode(self, entry: os.DirEntry[str]) -> None:
         """Hold what the name stands for now, then judge and change that."""
         try:
-            inode = os.open(entry.name, HOLD, dir_fd=self.fd)
-            try:
-                if not self._is_listed_here(entry, os.fstat(inode)):
-                    os.close(inode)
-                    inode = openat2(
-                        self.fd, entry.name, HOLD, resolve=RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
-                    )
-                self._settle_held(inode, entry.name)
-            finally:
-                os.close(inode)
+            inode = self._hold(entry)
         except OSError as error:
             match error.errno:
                 case errno.ENOENT:
@@ -122,6 +130,19 @@ class Entries:
                     self._skip(Skip.OTHER_MOUNT, entry.name)
                 case _:
                     raise
+            return
+        try:
+            self._settle_held(inode, entry.name)
+        finally:
+            os.close(inode)
+
+    def _hold(self, entry: os.DirEntry[str]) -> int:
+        """Take hold of an entry of this mount; EXDEV if another mount covers it."""
+        inode = os.open(entry.name, HOLD, dir_fd=self.fd)
+        if self._is_listed_here(entry, os.fstat(inode)):
+            return inode
+        os.close(inode)
+        return openat2(self.fd, entry.name, HOLD, resolve=RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS)
 
     def _settle_held(self, inode: int, name: str) -> None:
         status = os.fstat(inode)
@@ -133,7 +154,7 @@ class Entries:
             self._skip(Skip.HARD_LINK, name)
         else:
             try:
-                fchownat(inode, self.owner.uid, self.owner.gid)
+                fchownat(inode, self.uid, self.gid)
             except OSError as error:
                 self._chown_failed(error, name)
                 return
@@ -146,7 +167,7 @@ class Entries:
         if belongs_to(self.status, self.owner):
             return
         try:
-            os.fchown(self.fd, self.owner.uid, self.owner.gid)
+            os.fchown(self.fd, self.uid, self.gid)
         except OSError as error:
             self._chown_failed(error, "")
         else:

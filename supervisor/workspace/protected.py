@@ -53,14 +53,20 @@ SHARED = ("/tmp", "/var/tmp")  # noqa: S108 - see above
 
 def canonical(path: str) -> str:
     """Return ``path`` without a trailing slash. Refuses whatever is not absolute and normal."""
-    trimmed = path.rstrip("/") or path[:1]
-    names = trimmed.split("/")[1:]
+    try:
+        length = len(os.fsencode(path))
+    except UnicodeEncodeError as error:  # a lone surrogate out of a YAML escape
+        raise Refusal(codes.NOT_CANONICAL, f"{path!r} is no file name") from error
     if not path.startswith("/") or "\0" in path:
         raise Refusal(codes.NOT_CANONICAL, f"{path!r} is not an absolute path")
-    if trimmed != "/" and any(name in ("", ".", "..") for name in names):
-        raise Refusal(codes.NOT_CANONICAL, f"{path!r} holds '.', '..' or a doubled slash")
-    if len(os.fsencode(trimmed)) >= PATH_MAX:
+    if length >= PATH_MAX:
         raise Refusal(codes.NOT_CANONICAL, f"{path[:64]!r}… is longer than {PATH_MAX - 1} bytes")
+    if path == "/":
+        return path
+    trimmed = path.removesuffix("/")
+    names = trimmed[1:].split("/")
+    if any(name in ("", ".", "..") for name in names):
+        raise Refusal(codes.NOT_CANONICAL, f"{path!r} holds '.', '..' or a doubled slash")
     if any(len(os.fsencode(name)) > NAME_MAX for name in names):
         raise Refusal(codes.NOT_CANONICAL, f"{path[:64]!r}… has a name over {NAME_MAX} bytes")
     return trimmed

@@ -142,4 +142,4 @@ def _shown_character(character: str) -> str:
         return f"\\x{ord(character) - 0xDC00:02x}"
     if character.isprintable() and character != "\\":
         return character
-    return character.encode("unicode_escape").decode("ascii")
+    return ascii(character)[1:-1]  # the codec "unicode_escape" would be imported, as whom?

@@ -1,7 +1,7 @@
 """Give a whole tree to the identity: alone when it is small, by two processes when it is not.
 
 System calls are nearly all of the cost, so a second core halves it. Both processes walk all
-directories; a directory is *handled* by the one that its inode number falls to. No messages, no
+directories; a directory is *handled* by the one that its path's hash falls to. No messages, no
 locks, nothing to balance: whoever handles a directory hands over its entries and then itself,
 which keeps the order that ``entries`` relies on.
 """
@@ -34,11 +34,14 @@ def take_over(step: TakeOver, tally: Tally, watch: Watch) -> None:
         root = open_without_links(step.path)
         if root is None:
             return
-        if _is_read_only(root, step, tally):
+        if os.fstatvfs(root).f_flag & os.ST_RDONLY:
+            status = os.fstat(root)
             os.close(root)
+            _pass_over_read_only(status, step, tally)
             return
         crew = _Crew(step, tally, watch)
-        with Walk(root, step.path, crew.visit, tally) as walk:
+        with Walk(crew.visit, tally) as walk:
+            walk.enter(root, step.path)
             if walk.advance(until=crew.wants_helper):
                 crew.finish_together(walk) if _processors() > 1 else walk.finish()
     except OSError as error:
@@ -49,16 +52,12 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _is_read_only(root: int, step: TakeOver, tally: Tally) -> bool:
-    """Skip a read-only mount as a whole, and refuse one whose top is not the identity's."""
-    if not os.fstatvfs(root).f_flag & os.ST_RDONLY:
-        return False
-    status = os.fstat(root)
+def _pass_over_read_only(status: os.stat_result, step: TakeOver, tally: Tally) -> None:
+    """Name a read-only mount as skipped; refuse it if its top is not the identity's."""
     if not belongs_to(status, step.owner):
         cause = f"{shown(step.path)} is read-only and belongs to {status.st_uid}:{status.st_gid}"
         raise Refusal(codes.READ_ONLY, cause)
     tally.skip(Skip.READ_ONLY, step.path)
-    return True
 
 
 class _Crew:
@@ -78,9 +77,9 @@ class _Crew:
     def visit(self, fd: int, path: str) -> list[str]:
         """Handle a directory if it is ours; return its directories in any case."""
         self.watch.look(path, self.tally.entries)
-        status = os.fstat(fd)
-        # A tuple's hash mixes, so neighbouring or only even inode numbers spread evenly.
-        if hash((status.st_dev, status.st_ino)) % self.shares != self.share:
+        # By path, not by inode number: overlayfs may number a directory anew when it copies it
+        # up, and then both would leave it to the other. A fork keeps the hash's random key.
+        if hash(path) % self.shares != self.share:
             with os.scandir(fd) as listing:
                 return [entry.name for entry in listing if entry.is_dir(follow_symlinks=False)]
         return Entries(fd, path, self.step, self.tally).hand_over(self.watch)
@@ -95,6 +94,7 @@ class _Crew:
 
     def _help(self, walk: Walk) -> dict[str, Any]:
         self.share = 1
+        self.watch.silence()
         self.tally = walk.tally = Tally()
         walk.finish()
         return _to_json(self.tally)

@@ -48,10 +48,11 @@ def _become(owner: Owner) -> None:
             ids.setresuid(owner.uid)
         except OSError as error:
             raise Refusal(codes.IDENTITY_NOT_ASSUMED, str(error)) from error
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        effective = next(line for line in status if line.startswith("CapEff:"))
-    if int(effective.split()[1], 16):
-        cause = f"capabilities are left after the change of ids: {effective.split()[1]}"
+    # As bytes: a codec not loaded yet would be imported, which the identity may not be able to.
+    with open("/proc/self/status", "rb") as status:
+        effective = next(line for line in status if line.startswith(b"CapEff:")).split()[1]
+    if int(effective, 16):
+        cause = f"capabilities are left after the change of ids: {int(effective, 16):#x}"
         raise Refusal(codes.IDENTITY_NOT_ASSUMED, cause)
 
 

@@ -49,13 +49,11 @@ class Walk:
     ``visit`` sees a directory before the ones in it. Methods raise Refusal and OSError.
     """
 
-    def __init__(self, root: int, path: str, visit: Visit, tally: Tally) -> None:
-        """Visit ``root``, which the walk closes at its end; ``path`` is its name for people."""
+    def __init__(self, visit: Visit, tally: Tally) -> None:
         self.visit = visit
         self.tally = tally
         self.levels: list[Level] = []
         self.pending = 0
-        self._enter(root, path)
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +76,8 @@ class Walk:
         """Visit all that is left."""
         self.advance(lambda: False)
 
-    def _enter(self, fd: int, path: str) -> None:
+    def enter(self, fd: int, path: str) -> None:
+        """Visit a directory: the first is the root. The walk closes ``fd``, visited or not."""
         status = os.fstat(fd)
         level = Level(fd, status.st_dev, status.st_ino, path, [])
         self.levels.append(level)
@@ -106,7 +105,7 @@ class Walk:
                 case _:
                     raise
         else:
-            self._enter(fd, path)
+            self.enter(fd, path)
 
     def _ascend(self) -> None:
         left = self.levels.pop()

@@ -1,5 +1,6 @@
 """The deadline of the preparation, and the sign of life on stderr while it lasts."""
 
+import math
 import os
 import time
 
@@ -34,3 +35,7 @@ class Watch:
             self._next_line = now + PROGRESS_EVERY_S
             line = f"workspace: {shown(path)}: {entries} entries, {now - self.started:.0f} s\n"
             os.write(2, line.encode())
+
+    def silence(self) -> None:
+        """Print no more lines; the deadline stays. For a helper whose parent prints already."""
+        self._next_line = math.inf

@@ -20,8 +20,8 @@ IMAGES = {
 
 @pytest.fixture(scope="session")
 def runtime_dir() -> Path:
-    """The self-contained runtime; SANDBOX_RUNTIME names another one than the project's own."""
-    path = Path(os.environ.get("SANDBOX_RUNTIME", PROJECT / ".build/runtime"))
+    """The self-contained runtime; RUNTIME_DIR names another one than the project's own."""
+    path = Path(os.environ.get("RUNTIME_DIR", PROJECT / ".build/runtime"))
     assert (path / "sandbox-supervisor").exists(), f"{path} is not built: run scripts/setup"
     return path
 

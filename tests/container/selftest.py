@@ -19,7 +19,7 @@ sys.path[:] = [
 ]
 PACKAGES = (
     "asyncio asyncssh bz2 cryptography.x509 ctypes.util dns.message dns.resolver h11 hashlib lzma "
-    "policy prctl psutil pydantic pyroute2 ruamel.yaml sqlite3 ssl structlog supervisor.cli.main "
+    "idna policy prctl psutil pyroute2 ruamel.yaml sqlite3 ssl structlog supervisor.cli.main "
     "zoneinfo"
 )
 

@@ -13,6 +13,8 @@ import pytest
 from support.podman import Mount, image_environment, image_root, run
 from support.rooted import RUNTIME, traced
 
+from images.runtime.build import DEBS_LOCK, key_of
+
 SELFTEST = Path(__file__).with_name("selftest.py")
 LAUNCHER = f"{RUNTIME}/sandbox-supervisor"
 PYTHON = f"{RUNTIME}/bin/python3"
@@ -20,6 +22,10 @@ PYTHON = f"{RUNTIME}/bin/python3"
 NAME_SERVICE_DATA = frozenset(
     f"/etc/{name}"
     for name in ("hosts", "resolv.conf", "host.conf", "gai.conf", "services", "passwd", "group")
+)
+ACCOUNTS_AND_WORKSPACE = frozenset(
+    {"/etc", "/etc/passwd", "/etc/group", "/sandbox", "/usr/bin/hello", "/dev/termination-log"}
+    | {"/etc/.passwd.sandbox-supervisor", "/etc/.group.sandbox-supervisor"}
 )
 KERNEL_FILES = ("/proc/", "/sys/", "/dev/null")
 
@@ -102,19 +108,20 @@ def trace_in_hostile_image(runtime, images, tmp_path, command):
             command,
             environment=image_environment(images["hostile"]),
             directory="/work",
-            log=tmp_path / "strace.log",
+            scratch=tmp_path,
         )
 
 
 def named_outside(trace, *, allowed=frozenset()):
-    """Paths that are neither in our tree nor the kernel's nor allowed; relative ones count."""
+    """Calls on paths that are neither in our tree nor the kernel's nor allowed."""
     return sorted(
         {
-            f"{call} {path}"
-            for call, path in trace.paths
-            if path not in allowed
-            and path not in ("", "/", RUNTIME)
-            and not path.startswith((f"{RUNTIME}/", *KERNEL_FILES))
+            f"{named.call} {named.path}"
+            for named in trace.paths
+            if named.path not in allowed
+            and named.path not in ("", "/", "/proc", "/sys", RUNTIME)
+            and not named.path.startswith((f"{RUNTIME}/", *KERNEL_FILES))
+            and not named.located
         }
     )
 
@@ -126,15 +133,32 @@ def test_starting_names_no_file_outside_the_tree_and_the_kernel(runtime_dir, ima
 
     assert json.loads(trace.stdout)
     assert len(trace.paths) > 50
-    assert [call for call, _ in trace.paths if call == "execve"] == ["execve", "execve"]
+    executed = [named.path for named in trace.paths if named.call == "execve"]
+    assert executed == [LAUNCHER, f"{RUNTIME}/lib/sandbox-supervisor"]
     assert named_outside(trace) == []
+
+
+def test_a_whole_run_names_only_the_account_files_the_workspace_and_the_workload(
+    runtime_dir, images, tmp_path
+):
+    identity = ["--uid", "4242", "--gid", "4242"]
+    workload = ["/usr/bin/hello", "there"]
+    command = [LAUNCHER, "run", "--mode", "full", *identity, "--", *workload]
+
+    trace = trace_in_hostile_image(runtime_dir, images, tmp_path, command)
+
+    assert (trace.returncode, trace.stdout) == (0, "hello there\n"), trace.stderr
+    executed = [named.path for named in trace.paths if named.call.startswith("exec")]
+    assert executed == [LAUNCHER, f"{RUNTIME}/lib/sandbox-supervisor", "/usr/bin/hello"]
+    assert {line.split()[1] for line in named_outside(trace)} <= ACCOUNTS_AND_WORKSPACE
+    assert "EVIL" not in trace.stderr
 
 
 def test_every_package_and_the_name_service_read_only_named_data(runtime_dir, images, tmp_path):
     code = (
         f"import sys; sys.path[:] = ['{RUNTIME}/lib/python3.11', "
         f"'{RUNTIME}/lib/python3.11/lib-dynload', '{RUNTIME}/site', '{RUNTIME}/app']\n"
-        "import locale, socket, ssl, pwd, prctl, psutil, pyroute2, asyncssh, structlog, pydantic\n"
+        "import locale, socket, ssl, pwd, prctl, psutil, pyroute2, asyncssh, structlog, idna\n"
         "import ruamel.yaml, cryptography.x509, dns.resolver\n"
         "ssl.create_default_context()\n"
         "for ask in (lambda: socket.getaddrinfo('localhost', 80), lambda: pwd.getpwuid(4242),\n"
@@ -153,7 +177,7 @@ def test_every_package_and_the_name_service_read_only_named_data(runtime_dir, im
 @pytest.fixture(scope="module")
 def stock_runtime(runtime_dir, tmp_path_factory):
     """The same tree with Debian's loader and libc as they are."""
-    (packages,) = (runtime_dir.parent / "cache").glob("root-*")
+    packages = runtime_dir.parent / f"cache/root-{key_of(DEBS_LOCK)}"
     tree = tmp_path_factory.mktemp("stock") / "tree"
     shutil.copytree(runtime_dir, tree)
     libraries = packages / "lib/x86_64-linux-gnu"

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from support.podman import Mount, run
+from support.podman import Mount, image_root, run
+
+from images.runtime import manifest
 
 SELFTEST = Path(__file__).with_name("selftest.py")
 RUNTIME = "/opt/runtime"
@@ -56,7 +58,10 @@ def test_the_command_line_works_as_entrypoint(runtime_dir, images):
     assert "cli.unknown-code" in [code["name"] for code in json.loads(done.checked().stdout)]
 
 
-def test_the_supervisor_image_carries_the_same_runtime(images):
+def test_the_supervisor_image_carries_the_same_runtime(runtime_dir, images):
+    with image_root(images["supervisor"]) as root:
+        assert manifest.digest(root / "opt/sandbox-supervisor") == manifest.digest(runtime_dir)
+
     done = run(images["supervisor"], command=["explain", "--json"])
 
     assert json.loads(done.checked().stdout)

@@ -8,16 +8,15 @@ import struct
 import subprocess
 
 import pytest
-from support.fences import WORKLOAD, as_user, become, enter, inside, send_to
+from support.fences import REFUSALS, WORKLOAD, as_user, become, enter, inside, send_to
 from support.forked import CLONE_NEWNET, in_child
 
-from supervisor.fence.rules import TABLE
+from supervisor.fence.names import TABLE
 from supervisor.fence.setup import create_namespace
 from supervisor.kernel import nflog, nftables
 
 FOREIGN_V4 = "198.51.100.7"
 FOREIGN_V6 = "2001:db8::7"
-REFUSALS = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM}
 
 UDP_LITE, SCTP, GRE, DCCP = 136, 132, 47, 33
 
@@ -43,7 +42,7 @@ UNAVAILABLE = {errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.ENOPROTOOPT}
 def blocked_out() -> int:
     with nftables.open_socket() as channel:
         counted = nftables.counters(channel, TABLE)
-    return counted["blocked tcp out"] + counted["blocked out"]
+    return counted["blocked out tcp"] + counted["blocked out"]
 
 
 @pytest.mark.parametrize("address", [FOREIGN_V4, FOREIGN_V6, "::ffff:198.51.100.7"])
@@ -184,17 +183,27 @@ def test_another_program_with_net_admin_cannot_change_the_owned_table():
     assert 0 not in inside(create_namespace(None), work)
 
 
-def test_the_rules_hold_without_any_process_of_ours():
+def without_our_sockets():
     fence = create_namespace(None)
     for descriptor in fence.sockets.values():
         os.close(descriptor)
+    return fence
 
+
+def test_the_rules_hold_without_any_process_of_ours():
+    def work():
+        before = blocked_out()
+        return send_to(FOREIGN_V4, kind=socket.SOCK_STREAM), blocked_out() - before
+
+    assert inside(without_our_sockets(), work) == (errno.ECONNREFUSED, 1)
+
+
+def test_even_without_rules_there_is_no_wire():
     def work():
         subprocess.run(["nft", "flush", "ruleset"], check=True)
         return send_to(FOREIGN_V4, kind=socket.SOCK_STREAM)
 
-    # Flushing by an administrator empties an orphaned table, so it must not open the wire either.
-    assert inside(fence, work) != 0
+    assert inside(without_our_sockets(), work) != 0
 
 
 def test_nft_reads_the_same_rules_as_we_do():
@@ -220,7 +229,7 @@ def test_nft_reads_the_same_rules_as_we_do():
         "to 127.0.0.0/8",
         "to ::1/128",
         "to 192.0.2.1/32",
-        "to fd73:6162:6f78::1/128",
+        "to fdc6:5e1f:9d07:1::1/128",
     ]
 
 

@@ -6,11 +6,12 @@ import sys
 import time
 
 import pytest
-from support.fences import WORKLOAD, as_user, become, enter, forbid_unshare, keep_capabilities
+from support.fences import WORKLOAD, as_user, become, enter, forbid, keep_capabilities
 from support.forked import CLONE_NEWNET, CLONE_NEWUSER, in_child
+from support.namespaces import in_own_user_namespace
 
 from supervisor.errors import Refusal
-from supervisor.fence import construction, setup  # noqa: F401 - imported before the uid changes
+from supervisor.fence import construction, setup
 from supervisor.fence.compare import require_equal
 from supervisor.fence.namespace import ruleset
 from supervisor.fence.request import Served
@@ -24,7 +25,7 @@ from supervisor.fence.surroundings import (
 )
 from supervisor.kernel import nftables
 from supervisor.kernel.netlink import NetlinkError
-from supervisor.kernel.ruleset import Rule, Table, Verdict
+from supervisor.kernel.ruleset import AtMost, Redirect, Rule, Table, Verdict
 
 
 def refusal_of(function):
@@ -96,7 +97,7 @@ def test_a_non_dumpable_user_can_still_make_one():
 
 def test_where_seccomp_forbids_it_the_refusal_says_so_and_what_helps():
     def work():
-        forbid_unshare()
+        forbid("unshare")
         return refusal_of(lambda: create_namespace(None))
 
     code, cause, remedy = as_user(WORKLOAD, work)
@@ -108,6 +109,19 @@ def test_where_seccomp_forbids_it_the_refusal_says_so_and_what_helps():
     assert "--network none" in remedy
 
 
+def test_where_a_user_namespace_gives_no_capability_the_form_is_not_possible():
+    """AppArmor on Ubuntu: unshare(2) works, and then every netlink request is EPERM."""
+
+    def work():
+        forbid("sendto")  # ours: netlink goes by sendto, what the helper tells us by sendmsg
+        return refusal_of(lambda: create_namespace(None))
+
+    code, cause, _ = as_user(WORKLOAD, work)
+
+    assert code == "fence.not-possible"
+    assert cause.startswith("loopback, addresses and routes: link lo up: Operation not permitted")
+
+
 def test_where_the_sysctl_forbids_user_namespaces_the_refusal_names_it():
     def work():
         # The limit is per user namespace, so the machine's own is not touched.
@@ -116,33 +130,15 @@ def test_where_the_sysctl_forbids_user_namespaces_the_refusal_names_it():
         keep_capabilities(set())
         return refusal_of(lambda: create_namespace(None))
 
-    code, cause, _ = in_child(lambda: in_own_user_namespace(work))
+    code, cause, _ = in_child(lambda: in_own_user_namespace(work, CLONE_NEWUSER))
 
     assert code == "fence.not-possible"
     assert "user.max_user_namespaces is 0" in cause
 
 
-def in_own_user_namespace(work):
-    from supervisor.kernel.namespaces import IdRange, unshare, write_id_map
-
-    answered, wait = os.pipe(), os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        # Writes the map of its parent, then ends.
-        os.read(answered[0], 1)
-        write_id_map("uid", os.getppid(), (IdRange(0, 0, 65536),))
-        os.write(wait[1], b"x")
-        os._exit(0)
-    unshare(CLONE_NEWUSER)
-    os.write(answered[1], b"x")
-    os.read(wait[0], 1)
-    os.waitpid(pid, 0)
-    return work()
-
-
 def test_a_namespace_that_has_only_lo_counts_as_fenced():
     def work():
-        forbid_unshare()
+        forbid("unshare")
         return create_namespace(None).report
 
     report = in_child(lambda: as_user(WORKLOAD, work), unshare=CLONE_NEWNET)
@@ -152,7 +148,7 @@ def test_a_namespace_that_has_only_lo_counts_as_fenced():
 
 def test_a_namespace_that_has_only_lo_is_refused_when_egress_is_to_be_served():
     def work():
-        forbid_unshare()
+        forbid("unshare")
         return refusal_of(lambda: create_namespace(Served()))
 
     code, cause, _ = in_child(lambda: as_user(WORKLOAD, work), unshare=CLONE_NEWNET)
@@ -211,6 +207,20 @@ def test_a_rule_that_differs_in_the_kernel_is_found_and_named():
     assert cause.startswith("rule 7 of chain output is 'blocked out'")
 
 
+def test_installing_is_refused_when_the_kernel_made_something_else_of_it():
+    def work():
+        # The kernel takes a burst of 0 for its own default of 5.
+        rule = Rule(comment="limited", matches=(AtMost(10, 0),), ending=Verdict.ACCEPT)
+        output, *rest = ruleset(None).chains
+        table = ruleset(None)._replace(chains=(output._replace(rules=(rule,)), *rest))
+        return refusal_of(lambda: construction.install(table))
+
+    code, cause, _ = in_child(work, unshare=CLONE_NEWNET)
+
+    assert code == "fence.read-back-differs"
+    assert "'limited'" in cause
+
+
 def test_a_table_that_is_gone_is_found():
     def work():
         asked = ruleset(None)
@@ -228,8 +238,6 @@ def test_one_bad_rule_leaves_nothing_of_the_batch():
         table = ruleset(None)
         output, *rest = table.chains
         # Redirecting is for nat chains: the kernel refuses this rule, the last one of all.
-        from supervisor.kernel.ruleset import Redirect
-
         bad = Rule(comment="bad", ending=Redirect(80))
         broken = table._replace(chains=(*rest, output._replace(rules=(*output.rules, bad))))
         with nftables.open_socket() as channel:
@@ -246,8 +254,6 @@ def test_one_bad_rule_leaves_nothing_of_the_batch():
 def test_replacing_a_table_that_fails_keeps_the_old_one():
     def work():
         table = ruleset(None)
-        from supervisor.kernel.ruleset import Redirect
-
         *rest, last = table.chains
         bad = Rule(comment="bad", ending=Redirect(80))
         with nftables.open_socket() as channel:

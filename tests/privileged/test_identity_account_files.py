@@ -152,11 +152,11 @@ def test_an_endless_file_is_read_up_to_its_bound(root: Path) -> None:
     with open(root / "etc/passwd", "wb") as file:
         file.truncate(1 << 40)
     assert passwd_refusal(read_accounts(str(root))).code is codes.FILE_TOO_LARGE
-    with open(root / "etc/passwd", "wb") as file:
-        file.write(b"#\n" * (MAX_FILE_BYTES // 2) + b"\n")
+    line = b"#" * 1023 + b"\n"
+    content = line * (MAX_FILE_BYTES // len(line))
+    (root / "etc/passwd").write_bytes(content + b"\n")
     assert passwd_refusal(read_accounts(str(root))).code is codes.FILE_TOO_LARGE
-    with open(root / "etc/passwd", "wb") as file:
-        file.write(b"#\n" * (MAX_FILE_BYTES // 2))
+    (root / "etc/passwd").write_bytes(content)
     assert read_accounts(str(root)).passwd.usable() == ()
 
 

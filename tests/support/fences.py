@@ -1,6 +1,7 @@
-"""For tests of the fence: be another user, be inside a fenced namespace, forbid unshare(2)."""
+"""For tests of the fence: be another user, be inside a fenced namespace, forbid a system call."""
 
 import ctypes
+import errno
 import os
 import platform
 import socket
@@ -14,11 +15,13 @@ from supervisor.kernel.namespaces import CLONE_NEWNET, CLONE_NEWUSER, setns
 from support.forked import in_child
 
 WORKLOAD = 4242
+# How a refused attempt ends for the program: TCP by reset, the rest by ICMP or at once.
+REFUSALS = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM}
 
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_SECCOMP = 22
 SECCOMP_MODE_FILTER = 2
-UNSHARE = {"x86_64": 272, "aarch64": 97}[platform.machine()]
+NUMBERS = {"x86_64": {"unshare": 272, "sendto": 44}, "aarch64": {"unshare": 97, "sendto": 206}}
 EPERM_RESULT = 0x00050001
 ALLOW = 0x7FFF0000
 
@@ -67,11 +70,12 @@ def keep_capabilities(kept: set[int]) -> None:
     check(libc.capset(header, data), "capset")
 
 
-def forbid_unshare() -> None:
-    """What Docker's default seccomp profile does to unshare(2): EPERM."""
+def forbid(syscall: str) -> None:
+    """What a seccomp profile does (Docker's default one, to unshare(2)): EPERM."""
+    number = NUMBERS[platform.machine()][syscall]
     code = (
         struct.pack("=HBBI", 0x20, 0, 0, 0),  # load the system call's number
-        struct.pack("=HBBI", 0x15, 0, 1, UNSHARE),
+        struct.pack("=HBBI", 0x15, 0, 1, number),
         struct.pack("=HBBI", 0x06, 0, 0, EPERM_RESULT),
         struct.pack("=HBBI", 0x06, 0, 0, ALLOW),
     )

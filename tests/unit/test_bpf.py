@@ -1,5 +1,7 @@
 """The assembler against the meaning of the trees it is given."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,6 +77,20 @@ def test_jumps_over_more_than_255_instructions_arrive(length, values):
     assert run(program, 0, 0, 4, 0) == 2
     assert run(program, 0, 0, 4, 1000) == 7
     assert run(program, 0, 0, values[0], 1000 + length - 1) == 7
+
+
+@pytest.mark.parametrize("turns", list(itertools.product(["then", "otherwise"], repeat=2)))
+def test_a_word_is_loaded_again_after_another_one(turns):
+    """Argument 0, then 1, then 0 again, on each of the four ways down."""
+    first, second = Word(argument_offset(0)), Word(argument_offset(1))
+    tree = Branch(first, JUMP_EQUAL, (5,), 1, 2)
+    for word, turn in zip((second, first), turns, strict=True):
+        ways = {"then": 3, "otherwise": 4} | {turn: tree}
+        tree = Branch(word, JUMP_EQUAL, (6,), **ways)
+    program = assemble(tree)
+    for zeroth, other in itertools.product((5, 6, 7), repeat=2):
+        expected = meaning(tree, {16: zeroth, 24: other})
+        assert run(program, 0, 0, zeroth, other) == expected
 
 
 def test_a_comparison_sees_the_low_word_only():

@@ -7,7 +7,7 @@ from supervisor.fence.namespace import ruleset
 from supervisor.fence.request import Served
 from supervisor.fence.setup import without_zero
 from supervisor.kernel.namespaces import IdRange
-from supervisor.kernel.ruleset import Held, HeldRule, InState, Redirect, Verdict
+from supervisor.kernel.ruleset import Held, HeldChain, HeldRule, InState, Redirect, Verdict
 
 
 @pytest.mark.parametrize("served", [None, Served()])
@@ -44,7 +44,7 @@ def test_comments_name_each_rule_of_a_chain_uniquely():
 
 ASKED = Held(
     flags=6,
-    chains=(("output", "filter", 3, 0, 0),),
+    chains=(HeldChain("t", "output", "filter", 3, 0, 0),),
     rules=(HeldRule("output", "a", (1,)), HeldRule("output", "b", (2,))),
     sets=(("closed", (80,)),),
 )
@@ -56,7 +56,7 @@ ASKED = Held(
         (None, "the table is gone"),
         (ASKED._replace(flags=0), "table flags are 0, not 6"),
         (ASKED._replace(sets=(("closed", ()),)), "port sets are (('closed', ()),)"),
-        (ASKED._replace(chains=(("output", "filter", 3, 0, 1),)), "chains are"),
+        (ASKED._replace(chains=(HeldChain("t", "output", "filter", 3, 0, 1),)), "chains are"),
         (ASKED._replace(rules=ASKED.rules[:1]), "chain output has 1 rules, not 2"),
         (ASKED._replace(rules=ASKED.rules[::-1]), "rule 1 of chain output is 'b'"),
         (ASKED._replace(rules=(*ASKED.rules, HeldRule("other", "c", ()))), "chain other has 1"),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from policy.words import CONTROLS
 from supervisor.errors import Refusal
 from supervisor.kernel import landlock
 from supervisor.startup.filesystem_rules import (
@@ -115,6 +116,12 @@ def test_writing_is_every_right_but_device_nodes():
 def test_what_an_older_kernel_lacks_is_listed(version, lost):
     for level in ("hard_requirement", "best_effort"):
         assert [loss.name for loss in losses(version, level, "")] == lost
+
+
+def test_the_lost_scopes_are_a_control_that_the_policy_can_name():
+    named = {loss.name: loss.control for loss in losses(4, "hard_requirement", "")}
+    assert named.pop("ioctl_dev") == ""
+    assert set(named.values()) == {"landlock-scopes"} <= set(CONTROLS)
 
 
 @pytest.mark.parametrize(("version", "reason"), [(0, "not supported"), (1, ""), (2, "")])

@@ -11,6 +11,7 @@ from supervisor.identity.accounts import (
     MAX_FIELD_BYTES,
     MAX_FILE_BYTES,
     MAX_LINE_BYTES,
+    MAX_LINES,
     Account,
     Group,
     account_named,
@@ -98,7 +99,8 @@ def test_a_line_that_could_be_read_in_two_ways_is_refused_with_its_number(line: 
 @pytest.mark.parametrize(
     "content",
     [
-        b"#\n" * (MAX_FILE_BYTES // 2) + b"\n",
+        (b"#" * MAX_LINE_BYTES + b"\n") * (MAX_FILE_BYTES // MAX_LINE_BYTES),
+        b"\n" * MAX_LINES,
         b"#" * (MAX_LINE_BYTES + 1),
         b"app:x:1000:1001:" + b"g" * (MAX_FIELD_BYTES + 1) + b"::/bin/sh",
         b"app:x:1000:1001:" + "é".encode() * (MAX_FIELD_BYTES // 2 + 1) + b"::/bin/sh",
@@ -117,6 +119,7 @@ def test_what_reaches_a_limit_exactly_is_read() -> None:
     content = filler + b"#" * (MAX_FILE_BYTES - len(filler))
     assert len(content) == MAX_FILE_BYTES
     assert passwd_file("/etc/passwd", content).usable() == ()
+    assert passwd_file("/etc/passwd", b"\n" * (MAX_LINES - 1)).usable() == ()
 
 
 def test_a_group_may_have_as_many_members_as_its_line_holds() -> None:

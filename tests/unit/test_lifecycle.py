@@ -10,7 +10,9 @@ from supervisor.monitor.lifecycle import FORWARDED, Finish, Forward, Lifecycle, 
 
 
 def started(*, grace_s: float = 10.0, timeout_s: float | None = None) -> Lifecycle:
-    return Lifecycle(now=0.0, grace_s=grace_s, timeout_s=timeout_s)
+    life = Lifecycle(grace_s=grace_s, timeout_s=timeout_s)
+    life.start(now=0.0)
+    return life
 
 
 def test_every_forwarded_signal_reaches_the_main_group():

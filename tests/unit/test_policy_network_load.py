@@ -1,7 +1,7 @@
 """network.md section 6, cases 2 to 15 and what loading decides of the later ones."""
 
 import pytest
-from support.policies import codes_of, errors_of, findings_of, loaded
+from support.loading import codes_of, errors_of, findings_of, loaded
 
 
 def with_endpoint(endpoint, binaries="[{path: /usr/bin/curl}]"):

@@ -86,6 +86,13 @@ def test_numbers_that_nobody_named_are_enosys(machine):
             assert run(program, machine.audit_value, number) == ENOSYS, number
 
 
+@pytest.mark.parametrize("machine", MACHINES, **NAMED)
+def test_nothing_follows_from_the_last_rule_of_a_table(machine):
+    program = filters.program({"file_setattr": workload.ALLOWED[0]}, machine)
+    answers = [run(program, machine.audit_value, number) for number in (0, 468, 469, 470, -1)]
+    assert answers == [ENOSYS, ENOSYS, ALLOW, ENOSYS, ENOSYS]
+
+
 @pytest.mark.parametrize("arch", [0x40000003, 0x40000028, 0x80000015, 0])
 @pytest.mark.parametrize("machine", MACHINES, **NAMED)
 def test_another_architecture_is_killed(machine, arch):

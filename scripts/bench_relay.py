@@ -1,0 +1,250 @@
+"""How fast and how lean egress is, beside a splice loop in C, squid and no proxy at all.
+
+    sudo .venv/bin/python scripts/bench_relay.py [bulk] [idle] [tunnel] [http]
+
+Contenders are interleaved, one round each in turn, and medians are shown: on shared cores only
+ratios within one run mean anything. CPU is the relaying process' own, from schedstat. The
+set-up and HTTP parts run the whole egress (policy, caller lookup through a played monitor, SSRF
+check) between two namespaces made for the bench; squid (from Debian) is skipped where it is not
+installed, and says so.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+ROUNDS = 5
+BULK_MIB = 1024
+SETUP_S = 2.0
+IDLE_TUNNELS = 1000
+
+
+def compile_peer(directory):
+    peer = Path(directory) / "peer"
+    subprocess.run(["gcc", "-O2", "-o", peer, Path(__file__).with_suffix(".c")], check=True)
+    return str(peer)
+
+
+def cpu_of(pid):
+    """Seconds on a core, all threads of one process; finer than the ticks of /proc/PID/stat."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def pss_of(pid):
+    """Proportional memory in KiB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def wait_for(port, host="127.0.0.1"):
+    for _ in range(500):
+        with socket.socket() as probe:
+            if probe.connect_ex((host, port)) == 0:
+                return
+        time.sleep(0.02)
+    raise SystemExit(f"nothing listens on {host}:{port}")
+
+
+def relay_in_python(listen, destination):
+    """The data plane alone: accept, dial, relay. Runs in a process of its own."""
+    from supervisor.egress.poller import LEVEL_IN, Poller
+    from supervisor.egress.relay import Relay
+
+    poller = Poller()
+    relay = Relay(poller)
+    listener = socket.create_server(("127.0.0.1", listen), backlog=1024)
+
+    def accept(_events):
+        client, _ = listener.accept()
+        upstream = socket.create_connection(("127.0.0.1", destination))
+        for side in (client, upstream):
+            side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        relay.start(client=client, upstream=upstream, ended=lambda *_: None)
+
+    poller.add(listener.fileno(), accept, LEVEL_IN)
+    while True:
+        poller.turn(1.0)
+
+
+class Processes:
+    """Background processes that end with the bench."""
+
+    def __init__(self):
+        self._pids = []
+
+    def start(self, *command):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self._pids.append(process.pid)
+        return process.pid
+
+    def fork(self, function, *arguments):
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                function(*arguments)
+            finally:
+                os._exit(1)
+        self._pids.append(pid)
+        return pid
+
+    def stop(self):
+        for pid in self._pids:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self._pids:
+            os.waitpid(pid, 0)
+
+
+def bulk(peer, processes):
+    destination = free_port()
+    processes.start(peer, "sink", "127.0.0.1", str(destination))
+    wait_for(destination)
+    ports = {"direct": (destination, None)}
+    listen = free_port()
+    ports["C splice"] = (listen, processes.start(peer, "relay", str(listen), str(destination)))
+    wait_for(listen)
+    listen = free_port()
+    ports["egress relay"] = (listen, processes.fork(relay_in_python, listen, destination))
+    wait_for(listen)
+    for streams in (1, 32):
+        figures = {name: [] for name in ports}
+        for _ in range(ROUNDS):
+            for name, (port, pid) in ports.items():
+                before = cpu_of(pid) if pid else 0.0
+                took = subprocess.run(
+                    [peer, "source", str(port), str(BULK_MIB), str(streams)],
+                    check=True, capture_output=True, text=True,
+                )  # fmt: skip
+                used = (cpu_of(pid) if pid else 0.0) - before
+                gib = BULK_MIB / 1024
+                figures[name].append((gib / float(took.stdout), used / gib))
+        print(f"bulk, {streams} stream(s), {BULK_MIB} MiB: GiB/s, CPU s/GiB (medians of {ROUNDS})")
+        for name, rows in figures.items():
+            rate, cpu = (statistics.median(column) for column in zip(*rows, strict=True))
+            print(f"  {name:14} {rate:6.2f}  {cpu:6.3f}")
+
+
+def idle(peer, processes):
+    destination, listen = free_port(), free_port()
+    processes.start(peer, "echo", "127.0.0.1", str(destination))
+    wait_for(destination)
+    pid = processes.fork(relay_in_python, listen, destination)
+    wait_for(listen)
+    before = pss_of(pid)
+    held = []
+    for _ in range(IDLE_TUNNELS):
+        sock = socket.create_connection(("127.0.0.1", listen))
+        sock.sendall(b"ping")
+        held.append(sock)
+    for sock in held:
+        sock.recv(4)
+    grown = pss_of(pid) - before
+    descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+    print(f"idle, {IDLE_TUNNELS} tunnels: {grown / IDLE_TUNNELS:.2f} KiB each, "
+          f"{descriptors / IDLE_TUNNELS:.2f} descriptors each, {before} KiB without any")  # fmt: skip
+    for sock in held:
+        sock.close()
+
+
+def whole(peer, processes, modes):
+    """Tunnel set-up and HTTP through the whole egress, and through squid, in own namespaces."""
+    from support.egress_lab import OUTSIDE, PROGRAM, Lab, rules
+    from support.policies import endpoint
+
+    index = rules(endpoint(OUTSIDE, 7000), endpoint(OUTSIDE, 80), program=PROGRAM)
+    lab = Lab(index, apart=processes.fork)
+    for port in (7000, 80):
+        lab.outside.do(lambda port=port: processes.start(peer, "echo", OUTSIDE, str(port)))
+        wait_for(port, OUTSIDE)
+    contenders = {"egress": (lab.proxy_address[1], lab.pid)}
+    with tempfile.TemporaryDirectory() as directory:
+        squid = start_squid(directory, processes)
+        if squid is not None:
+            contenders["squid"] = squid
+        for mode, target in (("tunnel", f"{OUTSIDE}:7000"), ("http", OUTSIDE)):
+            if mode in modes:
+                compare(peer, mode, target, contenders)
+        print(f"egress: {pss_of(lab.pid)} KiB proportional")
+
+
+def start_squid(directory, processes):
+    program = shutil.which("squid")
+    if program is None:
+        print("squid is not installed: not compared")
+        return None
+    port = free_port()
+    Path(directory).chmod(0o777)
+    configuration = Path(directory) / "squid.conf"
+    configuration.write_text(
+        f"http_port 127.0.0.1:{port}\nhttp_access allow all\ncache deny all\naccess_log none\n"
+        f"cache_log /dev/null\ncache_store_log none\npid_filename {directory}/pid\n"
+        "workers 1\nshutdown_lifetime 0 seconds\nvia on\nforwarded_for off\n"
+    )
+    processes.start(program, "-N", "-f", str(configuration))
+    wait_for(port)
+    pid = int((Path(directory) / "pid").read_text())
+    return port, pid
+
+
+def compare(peer, mode, target, contenders):
+    for clients in (1, 32):
+        figures = {name: [] for name in contenders}
+        for _ in range(ROUNDS):
+            for name, (port, pid) in contenders.items():
+                before = cpu_of(pid)
+                ran = subprocess.run(
+                    [peer, mode, "127.0.0.1", str(port), target, str(clients), str(SETUP_S)],
+                    check=True, capture_output=True, text=True,
+                )  # fmt: skip
+                rate, p50, p99, errors = map(float, ran.stdout.split())
+                used = (cpu_of(pid) - before) / max(rate * SETUP_S, 1) * 1e6
+                figures[name].append((rate, p50, p99, used, errors))
+        print(f"{mode}, {clients} client(s): per s, p50 µs, p99 µs, CPU µs each, errors")
+        for name, rows in figures.items():
+            columns = [statistics.median(column) for column in zip(*rows, strict=True)]
+            print(f"  {name:10}" + "".join(f"{value:10.0f}" for value in columns))
+
+
+def main():
+    modes = set(sys.argv[1:]) or {"bulk", "idle", "tunnel", "http"}
+    processes = Processes()
+    with tempfile.TemporaryDirectory() as directory:
+        peer = compile_peer(directory)
+        try:
+            if "bulk" in modes:
+                bulk(peer, processes)
+            if "idle" in modes:
+                idle(peer, processes)
+            if modes & {"tunnel", "http"}:
+                unshare_net()
+                whole(peer, processes, modes)
+        finally:
+            processes.stop()
+
+
+def unshare_net():
+    from support.forked import CLONE_NEWNET
+
+    from supervisor.kernel.libc import check, libc
+
+    check(libc.unshare(CLONE_NEWNET), "unshare")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Accept connections on a bound socket, within bounds, and survive running out of descriptors."""
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+from supervisor.egress.link import RESET_ON_CLOSE
+from supervisor.egress.poller import LEVEL_IN, Poller
+from supervisor.egress.service import Shed
+
+# A burst is taken in one go, but not so long that tunnels wait for more than 2 ms.
+ACCEPTS_A_TURN = 32
+
+Take = Callable[[socket.socket], None]
+
+
+class Acceptor:
+    """One listener. ``count`` says how many connections of its kind live; ``limit`` is the most.
+
+    Without a free descriptor accept(2) fails and the connection stays in the queue, which wakes us
+    at once again: so one descriptor is kept in reserve, given up to take the connection, reset it
+    and take the reserve back. What is shed is reported, and the rest of the service lives on.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        listener: socket.socket,
+        *,
+        take: Take,
+        count: Callable[[], int],
+        limit: int,
+        report: Callable[[Shed], None],
+    ) -> None:
+        self._listener = listener
+        self._take = take
+        self._count = count
+        self._limit = limit
+        self._report = report
+        self._reserve = os.dup(0)
+        listener.setblocking(False)
+        poller.add(listener.fileno(), self._ready, LEVEL_IN)
+
+    def _ready(self, _events: int) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                sock, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._shed_with_reserve(error)
+                    return
+                if error.errno in (errno.ENOBUFS, errno.ENOMEM):
+                    self._report(Shed(limit="kernel memory", value=0))
+                    return
+                continue  # the connection failed before it was taken (accept(2), Error handling)
+            if self._count() >= self._limit:
+                _reset(sock)
+                self._report(Shed(limit="connections", value=self._limit))
+                continue
+            self._prepare(sock)
+
+    def _prepare(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self._take(sock)
+        except OSError:  # it was reset while we looked at it
+            sock.close()
+
+    def _shed_with_reserve(self, cause: OSError) -> None:
+        os.close(self._reserve)
+        with contextlib.suppress(OSError):
+            sock, _ = self._listener.accept()
+            _reset(sock)
+        self._reserve = os.dup(0)
+        self._report(Shed(limit=os.strerror(cause.errno or 0), value=0))
+
+    def close(self) -> None:
+        """Give the reserve back."""
+        os.close(self._reserve)
+
+
+def _reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    sock.close()

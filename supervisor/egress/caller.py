@@ -1,0 +1,246 @@
+"""Which programs hold a connection: the kernel names the socket, the monitor its processes.
+
+Egress asks sock_diag for the inode (5 µs, no privilege), the monitor for the processes behind it
+(which takes privilege), and hashes their executables itself, in a thread, once for each file. All
+holders count: policy must allow every one of them. Whatever stays unknown is a problem that
+policy answers with a denial of its own code.
+"""
+
+import array
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from policy.intent import Caller, CallerProblem
+from supervisor.egress.executables import Digests, FileIdentity, digest_of, identify
+from supervisor.egress.owner_messages import (
+    MAX_ANSWER,
+    MAX_EXECUTABLES,
+    Answer,
+    Holder,
+    Outcome,
+    Question,
+    decode_answer,
+    encode_question,
+)
+from supervisor.egress.poller import LEVEL_IN, Poller
+from supervisor.kernel.netlink_exact import NetlinkExact
+from supervisor.kernel.sock_diag import End, find_tcp
+
+if TYPE_CHECKING:
+    import asyncio
+
+# What the monitor queues (decision 24); one more is over budget.
+MAX_PENDING = 64
+# The monitor gives itself 50 ms; hashing 1 GB takes 2 s. A client waits that long for a connection.
+PATIENCE_S = 5.0
+
+_PROBLEMS = {
+    Outcome.VANISHED: CallerProblem.VANISHED,
+    Outcome.UNREADABLE: CallerProblem.UNREADABLE,
+    Outcome.OVER_BUDGET: CallerProblem.OVER_BUDGET,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callers:
+    """Every process that holds the connection, never none; ``pids`` in the same order, for events."""
+
+    callers: tuple[Caller, ...]
+    pids: tuple[int, ...] = ()
+
+
+Done = Callable[[Callers], None]
+
+
+@dataclass(slots=True)
+class _Search:
+    """One connection whose owner is being looked for."""
+
+    done: Done
+    until: float
+    answer: Answer | None = None
+    digests: list[str | None] = field(default_factory=list)
+    unhashed: int = 0
+
+
+class CallerFinder:
+    """Asks; ``channel`` is the SOCK_SEQPACKET to the monitor, ``diag`` made beside the workload."""
+
+    def __init__(
+        self,
+        *,
+        poller: Poller,
+        channel: socket.socket,
+        diag: NetlinkExact,
+        loop: "asyncio.AbstractEventLoop",
+        hashers: Executor,
+    ) -> None:
+        self._poller = poller
+        self._channel = channel
+        self._diag = diag
+        self._loop = loop
+        self._hashers = hashers
+        self._memory = Digests()
+        self._searches: dict[int, _Search] = {}
+        self._hashing: dict[FileIdentity, list[Callable[[str | None], None]]] = {}
+        self._last_id = 0
+        channel.setblocking(False)
+        poller.add(channel.fileno(), self._answered, LEVEL_IN)
+
+    def find(self, local: End, remote: End, done: Done) -> None:
+        """Who holds the socket whose own end is ``local`` and whose peer is ``remote``?
+
+        ``done`` is called once, at once or later. As long as the caller keeps its end of the
+        connection open, no other socket can have these two ends, so one look is enough.
+        """
+        owner = find_tcp(self._diag, local, remote)
+        if owner is None or owner.inode == 0:
+            done(_unknown(CallerProblem.VANISHED))
+            return
+        if len(self._searches) >= MAX_PENDING:
+            done(_unknown(CallerProblem.OVER_BUDGET))
+            return
+        self._last_id += 1
+        question = Question(question_id=self._last_id, inode=owner.inode, uid=owner.uid)
+        try:
+            self._channel.send(encode_question(question))
+        except OSError:  # its queue is full, or the monitor is gone and we soon are, too
+            done(_unknown(CallerProblem.OVER_BUDGET))
+            return
+        until = self._poller.now + PATIENCE_S
+        self._searches[self._last_id] = _Search(done, until)
+
+    def sweep(self) -> None:
+        """Give up what took too long. To be called about once a second."""
+        now = self._poller.now
+        for number in [n for n, search in self._searches.items() if search.until <= now]:
+            self._searches.pop(number).done(_unknown(CallerProblem.OVER_BUDGET))
+
+    def _answered(self, _events: int) -> None:
+        packet, descriptors = self._receive()
+        if not packet:
+            self._poller.remove(self._channel.fileno())
+            raise ConnectionResetError("the monitor closed its channel")
+        try:
+            answer = decode_answer(packet)
+            search = self._searches.get(answer.question_id)
+            if search is None:  # given up in the meantime
+                return
+            if answer.outcome is not Outcome.FOUND:
+                self._finish(answer.question_id, _unknown(_PROBLEMS[answer.outcome]))
+                return
+            search.answer = answer
+            self._digest_all(answer, search, descriptors)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _receive(self) -> tuple[bytes, list[int]]:
+        descriptors = array.array("i")
+        room = socket.CMSG_SPACE(MAX_EXECUTABLES * descriptors.itemsize)
+        packet, ancillary, _, _ = self._channel.recvmsg(MAX_ANSWER, room, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        return packet, list(descriptors)
+
+    def _digest_all(self, answer: Answer, search: _Search, descriptors: list[int]) -> None:
+        """Find or compute the digest of each executable; finishes at once where all are known."""
+        if len(descriptors) != len(answer.executables):
+            self._finish(answer.question_id, _unknown(CallerProblem.UNREADABLE))
+            return
+        search.digests = [None] * len(descriptors)
+        search.unhashed = 1  # holds the end back until all are asked for
+        for index, descriptor in enumerate(descriptors):
+            identity = identify(descriptor)
+            known = self._memory.known(identity)
+            if known is not None:
+                search.digests[index] = known
+                continue
+            search.unhashed += 1
+            self._hash(identity, descriptor, self._taker(answer.question_id, search, index))
+        self._one_less(answer.question_id, search)
+
+    def _taker(self, number: int, search: _Search, index: int) -> Callable[[str | None], None]:
+        def take(digest: str | None) -> None:
+            search.digests[index] = digest
+            self._one_less(number, search)
+
+        return take
+
+    def _one_less(self, number: int, search: _Search) -> None:
+        search.unhashed -= 1
+        if search.unhashed == 0 and number in self._searches:
+            self._finish(number, self._conclude(search))
+
+    def _hash(
+        self, identity: FileIdentity, descriptor: int, take: Callable[[str | None], None]
+    ) -> None:
+        """Hash in a thread; several connections that need the same file share one run."""
+        if identity in self._hashing:
+            self._hashing[identity].append(take)
+            return
+        self._hashing[identity] = [take]
+        running = self._loop.run_in_executor(self._hashers, _hash_and_close, os.dup(descriptor))
+        running.add_done_callback(lambda future: self._hashed(identity, future.result()))
+
+    def _hashed(self, identity: FileIdentity, result: tuple[str, FileIdentity] | None) -> None:
+        digest = None
+        # A file that was written to while it was read has no digest.
+        if result is not None and result[1] == identity:
+            digest = result[0]
+            self._memory.remember(identity, digest)
+        for take in self._hashing.pop(identity):
+            take(digest)
+
+    def _conclude(self, search: _Search) -> Callers:
+        """From the answer and the digests to what policy is asked about."""
+        answer = search.answer
+        if answer is None:
+            return _unknown(CallerProblem.VANISHED)
+        if None in search.digests:
+            return _unknown(CallerProblem.UNREADABLE)
+        same = [
+            self._memory.is_first_or_same(path, digest or "")
+            for path, digest in zip(answer.executables, search.digests, strict=True)
+        ]
+        paths = [os.fsdecode(path) for path in answer.executables]
+        return Callers(
+            callers=tuple(
+                _caller(holder, paths, search.digests, same) for holder in answer.holders
+            ),
+            pids=tuple(holder.pid for holder in answer.holders),
+        )
+
+    def _finish(self, number: int, callers: Callers) -> None:
+        self._searches.pop(number).done(callers)
+
+
+def _caller(
+    holder: Holder, paths: list[str], digests: list[str | None], same: list[bool]
+) -> Caller:
+    programs = (holder.executable, *holder.ancestors)
+    return Caller(
+        binary=paths[holder.executable],
+        ancestors=tuple(paths[index] for index in holder.ancestors),
+        digests=tuple(digests[index] for index in programs),
+        problem=None if all(same[index] for index in programs) else CallerProblem.CHANGED,
+    )
+
+
+def _unknown(problem: CallerProblem) -> Callers:
+    return Callers(callers=(Caller(problem=problem),))
+
+
+def _hash_and_close(descriptor: int) -> tuple[str, FileIdentity] | None:
+    """Runs in a thread: the digest and the identity after reading; None where it cannot be read."""
+    try:
+        return digest_of(descriptor), identify(descriptor)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,301 @@
+"""The shell around one Conversation: does what it commands, tells it what happened."""
+
+import socket
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from policy.decide import decide_connection, decide_request
+from policy.decision import Admission as Granted
+from policy.intent import ConnectionIntent, RequestIntent
+from supervisor.egress import codes
+from supervisor.egress.admit import connection_intent
+from supervisor.egress.authority import Authority
+from supervisor.egress.caller import Callers
+from supervisor.egress.http1 import Conversation
+from supervisor.egress.http1_commands import (
+    AbortClient,
+    Allowed,
+    CloseClient,
+    Command,
+    Connect,
+    Decide,
+    Denied,
+    DropUpstream,
+    OpenTunnel,
+    Phase,
+    Record,
+    Switch,
+    ToClient,
+    ToUpstream,
+)
+from supervisor.egress.link import Link
+from supervisor.egress.reach import Failure
+from supervisor.egress.service import RequestEnded, Service
+from supervisor.egress.tunnels import start_tunnel
+from supervisor.errors import Code
+from supervisor.kernel.sock_diag import End as SocketEnd
+
+if TYPE_CHECKING:
+    from supervisor.egress.naming import Target
+
+# Between two requests on a kept connection; browsers close theirs after 60 to 300 s.
+KEEP_ALIVE_S = 120.0
+# From a head's first byte to its last: not extended by trickling (slowloris).
+HEAD_S = 15.0
+# Without a byte in either direction while a request is served: long polls last minutes.
+EXCHANGE_S = 300.0
+LINGER_S = 5.0
+# What may wait to be sent to one side before the other is not read any more.
+MAX_BACKLOG = 256 * 1024
+
+
+class HttpSession:
+    """One client's plain-HTTP connection.
+
+    ``bound`` is its destination if it was captured or came through CONNECT; None on the proxy's
+    port. ``callers`` are known there; otherwise they are looked for with the first request, and
+    hold for the connection.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        client: Link,
+        *,
+        ends: tuple[SocketEnd, SocketEnd],
+        bound: Authority | None,
+        callers: Callers | None,
+    ) -> None:
+        self._service = service
+        self._client = client
+        self._upstream: Link | None = None
+        self._ends = ends
+        self._callers = callers
+        self._talk = Conversation(bound=bound, new_id=service.new_id)
+        self._asked: Decide | None = None
+        self._granted: tuple[Target, Granted] | None = None
+        self._rule: str | None = None
+        self._state = (Phase.HEAD, True)
+        self._since = self._active = service.poller.now
+        self._todo: deque[Command] = deque()
+        self._is_running = False
+        client.owner = self
+        service.sessions.add(self)
+
+    def adopt(self, upstream: Link, authority: Authority) -> None:
+        """Use a connection that admission made."""
+        self._upstream = upstream
+        upstream.owner = self
+        self._talk.adopt_upstream(authority)
+
+    def start(self, early: bytes = b"") -> None:
+        """Begin, with what the client sent already."""
+        if early:
+            self._run(self._talk.client_data(early))
+        self._client.pull()
+
+    # --- commands
+
+    def _run(self, commands: Iterable[Command]) -> None:
+        """Obey in order; what a command causes at once comes after those already due."""
+        self._todo.extend(commands)
+        if self._is_running:
+            return
+        self._is_running = True
+        while self._todo:
+            self._obey(self._todo.popleft())
+        self._is_running = False
+        now = self._active = self._service.poller.now
+        state = (self._talk.phase, self._talk.resting)
+        if state != self._state:
+            self._state, self._since = state, now
+
+    def _obey(self, command: Command) -> None:  # noqa: C901, PLR0912 - one line for each command
+        match command:
+            case ToUpstream(data):
+                if self._upstream is not None:
+                    self._upstream.send(data)
+            case ToClient(data):
+                self._client.send(data)
+            case Decide():
+                self._asked = command
+                if self._callers is None:
+                    self._service.finder.find(*self._ends, self._caller_found)
+                else:
+                    self._run(self._talk.decided(self._decide(command)))
+            case Connect():
+                self._connect()
+            case DropUpstream():
+                self._drop_upstream()
+            case CloseClient():
+                self._client.finish()
+            case AbortClient():
+                self._client.abort()
+            case Record():
+                self._service.report(
+                    RequestEnded(callers=self._callers, record=command, rule=self._rule)
+                )
+            case OpenTunnel():
+                self._open_tunnel(command)
+            case Switch(to_upstream=up, to_client=down):
+                self._switch(up, down)
+
+    def _caller_found(self, callers: Callers) -> None:
+        self._callers = callers
+        if self._client.sock is not None and self._asked is not None:
+            self._run(self._talk.decided(self._decide(self._asked)))
+
+    def _decide(self, asked: Decide) -> Allowed | Denied:
+        """Ask policy about one request, under each of the names that its target has."""
+        target = self._service.names.of_authority(asked.authority)
+        callers = self._callers
+        self._rule = None
+        if target is None or callers is None:
+            return Denied(code=codes.NAME_UNKNOWN, cause=f"{asked.authority} stands for no name")
+        path, separator, query = asked.path.partition("?")
+        denial = None
+        for host in target.hosts:
+            connection = connection_intent(host, target, callers)
+            verdict = self._decide_one(asked, connection, path, query)
+            if isinstance(verdict, Denied):
+                denial = denial or verdict
+                continue
+            granted, forwarded = verdict
+            self._granted = (target, granted)
+            return Allowed(path=forwarded + separator + query)
+        return denial or Denied(code=codes.POLICY_DENIED, cause="no name to judge by")
+
+    def _decide_one(
+        self, asked: Decide, connection: ConnectionIntent, path: str, query: str
+    ) -> Denied | tuple[Granted, str]:
+        index = self._service.index
+        made = decide_connection(index, connection)
+        request = RequestIntent(connection=connection, method=asked.method, path=path, query=query)
+        decision = decide_request(index, request) if made.is_forwarded else made
+        if decision.rule is not None:
+            self._rule = decision.rule.path
+        if not decision.is_forwarded or made.admission is None:
+            code = Code(*decision.code)
+            cause = decision.detail or code.meaning
+            return Denied(code=code, cause=cause, rule=self._rule)
+        if asked.upgrade and made.admission.inspect - made.admission.not_enforced:
+            cause = "the endpoint's requests are judged one by one"
+            return Denied(code=codes.HTTP_UPGRADE, cause=cause, rule=self._rule)
+        return made.admission, path if decision.path is None else decision.path
+
+    def _connect(self) -> None:
+        if self._granted is None:
+            raise RuntimeError("a request that was not allowed goes nowhere")
+        target, granted = self._granted
+        self._service.reacher.reach(target, granted.addresses, self._reached)
+
+    def _reached(self, result: socket.socket | Failure) -> None:
+        if self._client.sock is None or self._talk.phase is not Phase.CONNECTING:
+            if isinstance(result, socket.socket):
+                self._service.poller.remove(result.fileno())
+                result.close()
+        elif isinstance(result, Failure):
+            self._run(self._talk.connect_failed(result.code, result.cause, result.status))
+        else:
+            self._upstream = Link(self._service.poller, result, self)
+            self._run(self._talk.connected())
+            self._pull_both()
+
+    def _open_tunnel(self, command: OpenTunnel) -> None:
+        self._drop_upstream()
+        self._service.sessions.discard(self)
+        self._service.open_tunnel(command, self._client, self._ends)
+
+    def _switch(self, to_upstream: bytes, to_client: bytes) -> None:
+        if self._upstream is None or self._granted is None or self._callers is None:
+            raise RuntimeError("only a served request can switch protocols")
+        self._service.sessions.discard(self)
+        start_tunnel(
+            self._service,
+            (self._client, self._upstream),
+            target=self._granted[0],
+            callers=self._callers,
+            early=(to_upstream, to_client),
+        )
+
+    def _drop_upstream(self) -> None:
+        if self._upstream is not None:
+            self._upstream.close()
+            self._upstream = None
+
+    def _pull_both(self) -> None:
+        if self._upstream is not None:
+            self._upstream.pull()
+        self._client.pull()
+
+    # --- LinkOwner
+
+    def wants(self, link: Link) -> bool:
+        """See LinkOwner."""
+        if link is self._client:
+            room = self._upstream is None or self._upstream.backlog < MAX_BACKLOG
+            return room and self._talk.wants_client
+        return link is self._upstream and self._client.backlog < MAX_BACKLOG
+
+    def received(self, link: Link, data: bytes) -> None:
+        """See LinkOwner."""
+        talk = self._talk
+        self._run(talk.client_data(data) if link is self._client else talk.upstream_data(data))
+        if link is not self._client and self._talk.phase is Phase.HEAD:
+            self._client.pull()
+
+    def ended(self, link: Link) -> None:
+        """See LinkOwner."""
+        talk = self._talk
+        self._run(talk.client_closed() if link is self._client else talk.upstream_closed())
+
+    def broke(self, link: Link) -> None:
+        """See LinkOwner."""
+        if link is self._client:
+            self._drop_upstream()
+        elif link is self._upstream:
+            self._upstream = None
+            self._run(self._talk.upstream_reset())
+
+    def drained(self, link: Link) -> None:
+        """See LinkOwner."""
+        del link
+        self._pull_both()
+
+    def stirred(self, link: Link) -> None:
+        """See LinkOwner."""
+
+    # --- Session
+
+    def is_over(self, now: float) -> bool:
+        """See Session."""
+        if self._client.sock is None:
+            self._drop_upstream()
+            return True
+        phase = self._talk.phase
+        if phase is Phase.CLOSED:
+            if now - self._since >= LINGER_S:
+                self._client.abort()
+            return self._client.sock is None
+        late = False
+        if phase is Phase.HEAD:
+            late = now - self._since >= (KEEP_ALIVE_S if self._talk.resting else HEAD_S)
+        elif phase is Phase.EXCHANGE:
+            late = now - self._active >= EXCHANGE_S
+        if late:
+            self._run(self._talk.expired())
+        return False
+
+    def policy_changed(self) -> None:
+        """See Session. The next request is judged anew anyhow; this one ends if it may no more."""
+        if self._talk.phase in (Phase.CONNECTING, Phase.EXCHANGE) and self._asked is not None:
+            verdict = self._decide(self._asked)
+            if isinstance(verdict, Denied):
+                self._drop_upstream()
+                self._client.abort()
+
+    def close(self) -> None:
+        """See Session."""
+        self._drop_upstream()
+        self._client.abort()

@@ -1,0 +1,345 @@
+"""Egress as a whole: the handed-down sockets, the parts, one loop, one tick a second.
+
+The hot descriptors live in the Poller's epoll set; asyncio drives that set and keeps what is rare
+(resolving, hashing in a thread, the tick). Everything that confined code will need is imported by
+``preload`` before egress confines itself.
+"""
+
+import asyncio
+import mmap
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+
+from policy.host import Address, import_tables
+from policy.index import Index
+from supervisor.egress.acceptor import Acceptor, Take
+from supervisor.egress.caller import CallerFinder
+from supervisor.egress.dns_server import MAX_STREAMS, DnsDatagrams, DnsStream, open_stream
+from supervisor.egress.hosts import Hosts
+from supervisor.egress.http1_commands import OpenTunnel
+from supervisor.egress.http_session import HttpSession
+from supervisor.egress.link import Link
+from supervisor.egress.naming import LookupBudget, Names
+from supervisor.egress.poller import Poller
+from supervisor.egress.reach import Reacher
+from supervisor.egress.relay import Relay
+from supervisor.egress.resolv_conf import ResolvConf
+from supervisor.egress.resolver import PORT, Resolver
+from supervisor.egress.service import Report, Service, Session
+from supervisor.egress.synthetic import TABLE_SIZE, SyntheticTable
+from supervisor.egress.tunnel_session import TunnelSession
+from supervisor.egress.tunnels import end_disallowed_tunnels
+from supervisor.kernel.netlink_exact import NetlinkExact
+from supervisor.kernel.original_dst import original_dst
+from supervisor.kernel.route_get import is_dialled_outside, open_route
+from supervisor.kernel.sock_diag import End, open_sock_diag
+
+# Tunnels and sessions together: two descriptors and about 5 KiB each.
+MAX_CONNECTIONS = 10_000
+TICK_S = 1.0
+# Hashing is bound by the disk and by one core; a second thread lets small files pass a large one.
+HASHERS = 2
+REMEMBERED_ADDRESSES = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptors:
+    """Numbers of what the monitor made and handed down.
+
+    ``capture`` are listeners that redirected connections reach, ``proxy`` those that clients name
+    themselves; ``diag`` is a sock_diag socket of the workload's namespace; ``names`` a memfd of
+    TABLE_SIZE bytes that outlives this process; ``monitor`` the SOCK_SEQPACKET of owner_messages.
+    """
+
+    capture: tuple[int, ...]
+    proxy: tuple[int, ...]
+    dns_udp: tuple[int, ...]
+    dns_tcp: tuple[int, ...]
+    diag: int
+    names: int
+    monitor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What egress is told at its start; the files were read by others."""
+
+    index: Index
+    hosts: Hosts
+    resolv_conf: ResolvConf
+    has_ipv6: bool
+    resolver_port: int = PORT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Live numbers for ``status`` and metrics."""
+
+    tunnels: int
+    sessions: int
+
+
+def preload() -> None:
+    """Import what is otherwise imported on first use: a confined process may not read files."""
+    import concurrent.futures.thread
+    import encodings.idna  # noqa: F401 - str.encode('idna') is never ours, but asyncio's
+
+    import dns.rdata
+
+    import_tables()
+    dns.rdata.load_all_types()  # type: ignore[no-untyped-call]
+    del concurrent.futures.thread
+
+
+class Egress:
+    """One running egress; ``report`` gets everything that is worth an event."""
+
+    def __init__(
+        self, descriptors: Descriptors, setup: Setup, report: Callable[[Report], None]
+    ) -> None:
+        self._descriptors = descriptors
+        self._setup = setup
+        self._report = report
+        self._stop = asyncio.Event()
+        self._service: Service | None = None
+
+    def stop(self) -> None:
+        """End ``run``."""
+        self._stop.set()
+
+    def use_policy(self, index: Index) -> None:
+        """Swap the policy; what it does not allow any more ends, everything else does not notice."""
+        service = self._running()
+        service.index = index
+        end_disallowed_tunnels(service)
+        for session in tuple(service.sessions):
+            session.policy_changed()
+
+    def status(self) -> Status:
+        """What lives now."""
+        service = self._running()
+        return Status(tunnels=len(service.relay), sessions=len(service.sessions))
+
+    async def run(self) -> None:
+        """Serve until ``stop``. Raises what makes it impossible; the monitor starts another."""
+        loop = asyncio.get_running_loop()
+        poller = Poller()
+        with ExitStack() as owned, ThreadPoolExecutor(HASHERS, "hash") as hashers:
+            owned.callback(poller.close)
+            async with asyncio.TaskGroup() as tasks:
+                service = self._assemble(poller, loop, hashers, tasks, owned)
+                self._service = service
+                self._listen(service, owned)
+                poller.attach(loop)
+                ticking = tasks.create_task(self._tick(service), name="tick")
+                await self._stop.wait()
+                ticking.cancel()
+                poller.detach(loop)
+                for session in tuple(service.sessions):
+                    session.close()
+                service.reacher.close()
+                service.relay.close()
+
+    def _running(self) -> Service:
+        if self._service is None:
+            raise RuntimeError("egress does not run yet")
+        return self._service
+
+    def _assemble(
+        self,
+        poller: Poller,
+        loop: asyncio.AbstractEventLoop,
+        hashers: ThreadPoolExecutor,
+        tasks: asyncio.TaskGroup,
+        owned: ExitStack,
+    ) -> Service:
+        setup = self._setup
+        route = owned.enter_context(closing(open_route()))
+        diag = owned.enter_context(closing(open_sock_diag(self._descriptors.diag)))
+        monitor = owned.enter_context(socket.socket(fileno=self._descriptors.monitor))
+        table = SyntheticTable(mmap.mmap(self._descriptors.names, TABLE_SIZE))
+        names = Names(
+            hosts=setup.hosts,
+            table=table,
+            index=lambda: self._running().index,
+            has_ipv6=setup.has_ipv6,
+        )
+        finder = CallerFinder(
+            poller=poller,
+            channel=monitor,
+            diag=diag,
+            loop=loop,
+            hashers=hashers,
+        )
+        reacher = Reacher(
+            poller=poller,
+            resolver=Resolver(setup.resolv_conf, port=setup.resolver_port),
+            budget=LookupBudget(),
+            is_outside=_Outside(poller, route).knows,
+            is_exact=lambda name: name in self._running().index.exact,
+            tasks=tasks,
+        )
+        return Service(
+            poller=poller,
+            relay=Relay(poller),
+            names=names,
+            finder=finder,
+            reacher=reacher,
+            index=setup.index,
+            report=self._report,
+            open_tunnel=self._open_tunnel,
+        )
+
+    def _listen(self, service: Service, owned: ExitStack) -> None:
+        def living() -> int:
+            return len(service.relay) + len(service.sessions)
+
+        streams: set[DnsStream] = set()
+
+        def keep(stream: DnsStream) -> None:
+            streams.difference_update([one for one in streams if one.is_over(service.poller.now)])
+            streams.add(stream)
+            service.sessions.add(stream)
+
+        kinds: list[tuple[tuple[int, ...], Take, Callable[[], int], int]] = [
+            (self._descriptors.capture, self._captured, living, MAX_CONNECTIONS),
+            (self._descriptors.proxy, self._proxied, living, MAX_CONNECTIONS),
+            (
+                self._descriptors.dns_tcp,
+                open_stream(service.poller, service.names, keep),
+                lambda: len(streams),
+                MAX_STREAMS,
+            ),
+        ]
+        for number in self._descriptors.dns_udp:
+            sock = owned.enter_context(socket.socket(fileno=number))
+            DnsDatagrams(service.poller, sock, service.names)
+        for numbers, take, count, limit in kinds:
+            for number in numbers:
+                acceptor = Acceptor(
+                    service.poller,
+                    owned.enter_context(socket.socket(fileno=number)),
+                    take=take,
+                    count=count,
+                    limit=limit,
+                    report=self._report,
+                )
+                owned.callback(acceptor.close)
+
+    def _captured(self, sock: socket.socket) -> None:
+        """A connection that nftables redirected to us."""
+        service = self._running()
+        address, port = original_dst(sock)
+        target = service.names.of_address(_plain(address), port)
+        client = Link(service.poller, sock, _NOBODY)
+        TunnelSession(
+            service,
+            client,
+            ends=(_end(sock.getpeername()), (_plain(address), port)),
+            target=target,
+            is_connect=False,
+            request_id=service.new_id(),
+        ).start()
+        client.pull()
+
+    def _proxied(self, sock: socket.socket) -> None:
+        """A connection to the proxy's own port."""
+        service = self._running()
+        ends = (_end(sock.getpeername()), _end(sock.getsockname()))
+        client = Link(service.poller, sock, _NOBODY)
+        HttpSession(service, client, ends=ends, bound=None, callers=None).start()
+
+    def _open_tunnel(self, command: OpenTunnel, client: Link, ends: tuple[End, End]) -> None:
+        service = self._running()
+        TunnelSession(
+            service,
+            client,
+            ends=ends,
+            target=service.names.of_authority(command.authority),
+            is_connect=True,
+            request_id=command.request_id,
+            early=command.early,
+        ).start()
+
+    async def _tick(self, service: Service) -> None:
+        """Apply every time limit about once a second."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            service.poller.turn()
+            now = service.poller.now
+            service.relay.sweep()
+            service.finder.sweep()
+            service.reacher.sweep()
+            over: list[Session] = [one for one in tuple(service.sessions) if one.is_over(now)]
+            service.sessions.difference_update(over)
+
+
+class _Outside:
+    """Remembers for a second which addresses are not this namespace's own.
+
+    Only an administrator changes those, and the kernel's answer costs as much as the decision.
+    """
+
+    def __init__(self, poller: Poller, route: NetlinkExact) -> None:
+        self._poller = poller
+        self._route = route
+        self._known: dict[Address, bool] = {}
+        self._until = 0.0
+
+    def knows(self, address: Address) -> bool:
+        """Whether ``address`` may be dialled as far as the namespace is concerned."""
+        if self._poller.now >= self._until or len(self._known) >= REMEMBERED_ADDRESSES:
+            self._known.clear()
+            self._until = self._poller.now + 1.0
+        known = self._known.get(address)
+        if known is None:
+            known = self._known[address] = is_dialled_outside(self._route, address)
+        return known
+
+
+class _Nobody:
+    """Owns a link for the moment between its making and its session's."""
+
+    def wants(self, link: Link) -> bool:
+        """See LinkOwner."""
+        del link
+        return False
+
+    def received(self, link: Link, data: bytes) -> None:
+        """See LinkOwner."""
+
+    def ended(self, link: Link) -> None:
+        """See LinkOwner."""
+
+    def broke(self, link: Link) -> None:
+        """See LinkOwner."""
+
+    def drained(self, link: Link) -> None:
+        """See LinkOwner."""
+
+    def stirred(self, link: Link) -> None:
+        """See LinkOwner."""
+
+
+_NOBODY = _Nobody()
+
+
+def _end(name: tuple[str, int]) -> End:
+    """A socket name as the kernel's tables have it."""
+    return _address(name[0]), name[1]
+
+
+@lru_cache(REMEMBERED_ADDRESSES)
+def _address(text: str) -> Address:
+    """The kernel's text as an address; it is nearly always the same few."""
+    return _plain(ip_address(text))
+
+
+def _plain(address: Address) -> Address:
+    """A mapped address is the IPv4 address that it stands for."""
+    return getattr(address, "ipv4_mapped", None) or address

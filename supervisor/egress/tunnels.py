@@ -1,0 +1,75 @@
+"""Hand an admitted connection over to the relay, and judge it again when policy changes."""
+
+from dataclasses import dataclass
+
+from policy.decide import decide_connection
+from supervisor.egress.admit import connection_intent
+from supervisor.egress.caller import Callers
+from supervisor.egress.link import Link
+from supervisor.egress.naming import Target
+from supervisor.egress.relay import End, Tunnel
+from supervisor.egress.service import Service, TunnelEnded
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelContext:
+    """What live policy and the closing event need to know about a tunnel."""
+
+    target: Target
+    callers: Callers
+
+
+def start_tunnel(
+    service: Service,
+    links: tuple[Link, Link],
+    *,
+    target: Target,
+    callers: Callers,
+    early: tuple[bytes, bytes],
+) -> None:
+    """Relay between the client's and upstream's link; ``early`` goes to upstream and to the client.
+
+    What the links have not sent yet goes before that.
+    """
+    client, unsent_down = links[0].detach()
+    upstream, unsent_up = links[1].detach()
+    service.names.hold(target.host)
+
+    def ended(tunnel: Tunnel, how: End) -> None:
+        service.names.release(target.host)
+        service.report(
+            TunnelEnded(
+                target=target,
+                callers=callers,
+                how=how,
+                bytes_up=tunnel.bytes_up,
+                bytes_down=tunnel.bytes_down,
+                seconds=service.poller.now - tunnel.started,
+            )
+        )
+
+    service.relay.start(
+        client=client,
+        upstream=upstream,
+        early=(unsent_up + early[0], unsent_down + early[1]),
+        context=TunnelContext(target, callers),
+        ended=ended,
+    )
+
+
+def end_disallowed_tunnels(service: Service) -> None:
+    """End every tunnel that the policy, which has just changed, does not allow any more."""
+    for tunnel in service.relay.tunnels:
+        context = tunnel.context
+        if isinstance(context, TunnelContext) and not _still_allowed(service, context):
+            service.relay.end(tunnel, End.POLICY)
+
+
+def _still_allowed(service: Service, context: TunnelContext) -> bool:
+    target = context.target
+    return any(
+        decide_connection(
+            service.index, connection_intent(host, target, context.callers)
+        ).is_forwarded
+        for host in target.hosts
+    )

@@ -1,0 +1,189 @@
+import asyncio
+import hashlib
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from support.monitor import PlayedMonitor, found
+from support.sockets import tcp_pair
+
+from policy.intent import CallerProblem
+from supervisor.egress import caller as module
+from supervisor.egress.caller import CallerFinder
+from supervisor.egress.owner_messages import Answer, Outcome
+from supervisor.egress.poller import Poller
+from supervisor.kernel.sock_diag import open_sock_diag
+
+EXE = os.readlink("/proc/self/exe")
+
+
+def digest(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def ends(sock):
+    (near, near_port), (far, far_port) = sock.getsockname(), sock.getpeername()
+    return (ip_address(near), near_port), (ip_address(far), far_port)
+
+
+class Finding:
+    """A finder inside a running loop, with a played monitor."""
+
+    def __init__(self, reply=None):
+        self.monitor = PlayedMonitor(reply)
+        self.poller = Poller()
+        self.pool = ThreadPoolExecutor(1)
+        self.diag = open_sock_diag()
+
+    async def __aenter__(self):
+        loop = asyncio.get_running_loop()
+        self.poller.attach(loop)
+        self.finder = CallerFinder(
+            poller=self.poller,
+            channel=self.monitor.theirs,
+            diag=self.diag,
+            loop=loop,
+            hashers=self.pool,
+        )
+        return self
+
+    async def find(self, sock):
+        answer = asyncio.get_running_loop().create_future()
+        self.finder.find(*ends(sock), answer.set_result)
+        async with asyncio.timeout(20):
+            return await answer
+
+    async def __aexit__(self, *_):
+        self.poller.detach(asyncio.get_running_loop())
+        self.monitor.close()
+        self.pool.shutdown()
+        self.poller.close()
+        self.diag.close()
+
+
+@pytest.fixture
+def pair():
+    near, far = tcp_pair()
+    yield near, far
+    near.close()
+    far.close()
+
+
+def run(scenario):
+    asyncio.run(scenario())
+
+
+def test_the_holder_s_program_comes_with_its_digest_and_is_hashed_once(pair):
+    async def scenario():
+        async with Finding() as finding:
+            first = await finding.find(pair[0])
+            again = await finding.find(pair[0])
+            assert first == again
+            (caller,) = first.callers
+            assert (caller.binary, caller.digests, caller.problem) == (EXE, (digest(EXE),), None)
+            assert first.pids == (os.getpid(),)
+            assert finding.monitor.asked[0].uid == os.getuid()
+            assert finding.monitor.asked[0].inode == os.fstat(pair[0].fileno()).st_ino
+
+    run(scenario)
+
+
+def test_every_holder_is_reported(pair):
+    def two(question):
+        return found(question, 11, 12, paths=[EXE, shutil.which("true")])
+
+    async def scenario():
+        async with Finding(two) as finding:
+            callers = (await finding.find(pair[0])).callers
+            assert [caller.binary for caller in callers] == [EXE, shutil.which("true")]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "problem"),
+    [
+        (Outcome.VANISHED, CallerProblem.VANISHED),
+        (Outcome.UNREADABLE, CallerProblem.UNREADABLE),
+        (Outcome.OVER_BUDGET, CallerProblem.OVER_BUDGET),
+    ],
+)
+def test_what_the_monitor_could_not_find_is_a_problem(pair, outcome, problem):
+    async def scenario():
+        def reply(question):
+            return (Answer(question_id=question.question_id, outcome=outcome), [])
+
+        async with Finding(reply) as finding:
+            assert (await finding.find(pair[0])).callers[0].problem is problem
+
+    run(scenario)
+
+
+def test_a_socket_that_is_gone_is_not_asked_for(pair):
+    async def scenario():
+        async with Finding() as finding:
+            local, remote = ends(pair[0])
+            pair[0].close()
+            answer = asyncio.get_running_loop().create_future()
+            finding.finder.find(local, remote, answer.set_result)
+            assert answer.result().callers[0].problem is CallerProblem.VANISHED
+            assert finding.monitor.asked == []
+
+    run(scenario)
+
+
+def test_a_program_that_was_replaced_is_reported_as_changed(pair, tmp_path):
+    program = tmp_path / "program"
+    shutil.copy(shutil.which("true"), program)
+
+    def reply(question):
+        return found(question, 11, paths=[str(program)])
+
+    async def scenario():
+        async with Finding(reply) as finding:
+            first = await finding.find(pair[0])
+            assert first.callers[0].problem is None
+            shutil.copy(shutil.which("false"), program)
+            second = await finding.find(pair[0])
+            assert second.callers[0].problem is CallerProblem.CHANGED
+
+    run(scenario)
+
+
+def test_missing_descriptors_are_unreadable_programs(pair):
+    async def scenario():
+        async with Finding(lambda question: (found(question, os.getpid())[0], [])) as finding:
+            assert (await finding.find(pair[0])).callers[0].problem is CallerProblem.UNREADABLE
+
+    run(scenario)
+
+
+def test_questions_beyond_the_bound_and_beyond_patience_are_over_budget(pair, monkeypatch):
+    monkeypatch.setattr(module, "MAX_PENDING", 1)
+
+    async def scenario():
+        async with Finding(lambda question: None) as finding:
+            waiting = asyncio.ensure_future(finding.find(pair[0]))
+            await asyncio.sleep(0)
+            second = await finding.find(pair[0])
+            assert second.callers[0].problem is CallerProblem.OVER_BUDGET
+            finding.poller.now += module.PATIENCE_S
+            finding.finder.sweep()
+            assert (await waiting).callers[0].problem is CallerProblem.OVER_BUDGET
+
+    run(scenario)
+
+
+def test_no_descriptor_is_left_behind(pair):
+    async def scenario():
+        async with Finding() as finding:
+            await finding.find(pair[0])
+            before = len(os.listdir("/proc/self/fd"))
+            for _ in range(20):
+                await finding.find(pair[0])
+            assert len(os.listdir("/proc/self/fd")) == before
+
+    run(scenario)

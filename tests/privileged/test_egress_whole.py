@@ -1,0 +1,310 @@
+import json
+import os
+import resource
+import socket
+import threading
+
+import dns.message
+import dns.rcode
+from support.built_policies import endpoint
+from support.egress_lab import NAME, OTHER, OUTSIDE, Lab, echo, http_ok, read_head, rules
+from support.forked import CLONE_NEWNET, in_child
+from support.sockets import read_all, read_exactly
+from support.tls_bytes import client_hello
+
+from supervisor.egress.admit import ALERT_UNRECOGNIZED_NAME, Opened, Refused
+from supervisor.egress.relay import End
+from supervisor.egress.service import RequestEnded, TunnelEnded
+
+HELLO = client_hello(NAME.encode())
+
+
+def in_lab(*endpoints, **more):
+    """Run the decorated function with a lab, in a child with its own namespaces."""
+
+    def wrap(scenario):
+        def test():
+            def inside():
+                lab = Lab(rules(*endpoints), **more)
+                try:
+                    scenario(lab)
+                finally:
+                    lab.close()
+                assert lab.error is None, lab.error
+                return True
+
+            assert in_child(inside, unshare=CLONE_NEWNET)
+
+        test.__name__ = scenario.__name__
+        return test
+
+    return wrap
+
+
+def ask(lab, name, rdtype="A"):
+    query = dns.message.make_query(name, rdtype)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(10)
+        sock.sendto(query.to_wire(), ("127.0.0.1", lab.dns_ports[0]))
+        return dns.message.from_wire(sock.recv(4096))
+
+
+def address_of(lab, name, rdtype="A"):
+    return ask(lab, name, rdtype).answer[0][0].to_text()
+
+
+def denial(sock, head=None):
+    head = read_head(sock) if head is None else head
+    return int(head.split(b" ")[1]), json.loads(read_all(sock))
+
+
+@in_lab(endpoint(NAME, 443))
+def test_connect_with_an_agreeing_hello_is_a_tunnel(lab):
+    lab.listen(443, echo)
+    sock, head = lab.connect(f"{NAME}:443")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    sock.sendall(HELLO)
+    assert read_exactly(sock, len(HELLO)) == HELLO
+    sock.close()
+    ended = lab.wait_for(TunnelEnded)
+    assert (ended.how, ended.bytes_up, ended.bytes_down) == (End.DONE, len(HELLO), len(HELLO))
+    assert ended.callers.callers[0].binary.endswith("python3.11")
+
+
+@in_lab(endpoint(NAME, 443))
+def test_a_hello_in_the_same_packet_as_connect_is_not_lost(lab):
+    lab.listen(443, echo)
+    sock, head = lab.connect(f"{NAME}:443", early=HELLO)
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert read_exactly(sock, len(HELLO)) == HELLO
+    sock.close()
+
+
+@in_lab(endpoint(NAME, 443))
+def test_a_program_that_knows_no_proxy_is_captured_by_name(lab):
+    lab.listen(443, echo)
+    for family, rdtype in ((socket.AF_INET, "A"), (socket.AF_INET6, "AAAA")):
+        with socket.socket(family) as sock:
+            sock.settimeout(10)
+            sock.connect((address_of(lab, NAME, rdtype), 443))
+            sock.sendall(HELLO)
+            assert read_exactly(sock, len(HELLO)) == HELLO
+    assert lab.wait_for(Opened).target.host == NAME
+
+
+@in_lab(endpoint(NAME, 443))
+def test_a_captured_hello_for_another_name_gets_an_alert(lab):
+    lab.listen(443, echo)
+    sock = lab.dial(address_of(lab, NAME), 443)
+    sock.sendall(client_hello(b"evil.example"))
+    assert read_all(sock) == ALERT_UNRECOGNIZED_NAME
+    assert lab.wait_for(Refused).code.name == "egress.tls-name-mismatch"
+
+
+@in_lab(endpoint(NAME, 443))
+def test_a_refused_name_does_not_exist_and_is_never_asked_for(lab):
+    assert ask(lab, "evil.example").rcode() == dns.rcode.NXDOMAIN
+    sock, head = lab.connect("evil.example:443")
+    status, body = denial(sock, head)
+    assert (status, body["code"]) == (403, "policy.host-not-allowed")
+    assert lab.nameserver.asked == []
+    assert lab.wait_for(Refused).code.name == body["code"]
+
+
+@in_lab(endpoint(NAME, 443))
+def test_a_synthetic_address_that_was_never_handed_out_is_refused(lab):
+    sock = lab.dial("198.19.3.3", 443)
+    sock.sendall(HELLO)
+    assert sock.recv(10)[:1] == b"\x15"
+    assert lab.wait_for(Refused).code.name == "egress.name-unknown"
+
+
+@in_lab(endpoint(NAME, 22))
+def test_a_server_that_speaks_first_is_heard(lab):
+    def banner(near):
+        near.sendall(b"SSH-2.0-lab\r\n")
+        echo(near)
+
+    lab.listen(22, banner)
+    sock, head = lab.connect(f"{NAME}:22")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert read_exactly(sock, 13) == b"SSH-2.0-lab\r\n"
+    sock.sendall(b"hello")
+    assert read_exactly(sock, 5) == b"hello"
+    captured = lab.dial(address_of(lab, NAME), 22)
+    assert read_exactly(captured, 13) == b"SSH-2.0-lab\r\n"
+
+
+@in_lab(endpoint(NAME, 80))
+def test_captured_http_is_served_request_by_request_over_one_connection(lab):
+    lab.listen(80, http_ok)
+    sock = lab.dial(address_of(lab, NAME), 80)
+    for _ in range(3):
+        sock.sendall(f"GET /x HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+        head = read_head(sock)
+        body = read_exactly(sock, int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0]))
+        assert body.startswith(f"GET /x HTTP/1.1\r\nHost: {NAME}\r\nVia: ".encode())
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: other.example.com\r\n\r\n")
+    status, body = denial(sock)
+    assert (status, body["code"]) == (421, "egress.http-host-mismatch")
+
+
+@in_lab(endpoint(NAME, 80, access="read-only"))
+def test_the_proxy_judges_each_request(lab):
+    lab.listen(80, http_ok)
+    sock = lab.dial(*lab.proxy_address)
+    sock.sendall(f"GET http://{NAME}/x HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+    head = read_head(sock)
+    assert head.startswith(b"HTTP/1.1 200 ")
+    read_exactly(sock, int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0]))
+    sock.sendall(f"DELETE http://{NAME}/x HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+    head = read_head(sock)
+    assert head.startswith(b"HTTP/1.1 403 ")
+    length = int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0])
+    body = json.loads(read_exactly(sock, length))
+    assert body["code"] == "policy.request-not-allowed"
+    sock.sendall(
+        f"GET http://{OTHER}/ HTTP/1.1\r\nHost: {OTHER}\r\nConnection: close\r\n\r\n".encode()
+    )
+    assert denial(sock)[1]["code"] == "policy.host-not-allowed"
+    assert lab.wait_for(RequestEnded).record.status == 200
+    assert len({question for question, _ in lab.nameserver.asked}) == 2
+
+
+@in_lab(endpoint(NAME, 443, access="read-only"))
+def test_rules_for_requests_inside_tls_are_refused_with_a_reason(lab):
+    lab.listen(443, echo)
+    sock = lab.dial(address_of(lab, NAME), 443)
+    sock.sendall(HELLO)
+    assert sock.recv(10)[:1] == b"\x15"
+    assert lab.wait_for(Refused).code.name == "egress.inspection-unavailable"
+
+
+@in_lab(endpoint("*.example.com", 443))
+def test_an_address_that_the_rule_does_not_open_is_not_dialled(lab):
+    sock, head = lab.connect(f"{NAME}:443")
+    assert denial(sock, head)[1]["code"] == "policy.address-internal"
+
+
+@in_lab(endpoint(NAME, 443), table={(NAME, "A"): ["192.0.2.1"]})
+def test_an_address_of_our_own_namespace_is_not_dialled(lab):
+    sock, head = lab.connect(f"{NAME}:443")
+    assert denial(sock, head)[1]["code"] == "egress.address-local"
+
+
+@in_lab(endpoint(NAME, 443), table={(NAME, "A"): [OUTSIDE, "127.0.0.1"]})
+def test_one_bad_address_refuses_them_all(lab):
+    sock, head = lab.connect(f"{NAME}:443")
+    assert denial(sock, head)[0] == 403
+
+
+@in_lab(endpoint(NAME, 443))
+def test_an_upstream_that_refuses_is_a_502_with_the_cause(lab):
+    sock, head = lab.connect(f"{NAME}:443")
+    status, body = denial(sock, head)
+    assert (status, body["code"]) == (502, "egress.upstream-unreachable")
+    assert "Connection refused" in body["reason"]
+
+
+@in_lab(endpoint(NAME, 443), endpoint("gone.example.com", 443))
+def test_a_name_that_does_not_resolve_is_a_502_with_the_cause(lab):
+    sock, head = lab.connect("gone.example.com:443")
+    assert denial(sock, head)[1]["code"] == "egress.resolve-failed"
+
+
+@in_lab(endpoint(NAME, 7000), endpoint(OTHER, 7000))
+def test_a_new_policy_ends_only_what_it_does_not_allow(lab):
+    lab.listen(7000, echo)
+    socks = {}
+    for name in (NAME, OTHER):
+        sock, _ = lab.connect(f"{name}:7000")
+        sock.sendall(b"ping")
+        assert read_exactly(sock, 4) == b"ping"
+        socks[name] = sock
+    lab.do(lambda: lab.egress.use_policy(rules(endpoint(OTHER, 7000))))
+    assert reset_or_end(socks[NAME])
+    socks[OTHER].sendall(b"pong")
+    assert read_exactly(socks[OTHER], 4) == b"pong"
+    sock, head = lab.connect(f"{NAME}:7000")
+    assert head.startswith(b"HTTP/1.1 403 ")
+    assert lab.wait_for(TunnelEnded).how is End.POLICY
+
+
+def reset_or_end(sock):
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@in_lab(endpoint(NAME, 7000))
+def test_half_close_passes_through_a_tunnel(lab):
+    def sum_up(near):
+        near.sendall(b"%d" % len(read_all(near)))
+        near.close()
+
+    lab.listen(7000, sum_up)
+    sock, _ = lab.connect(f"{NAME}:7000", early=b"x" * 1000)
+    sock.sendall(b"y" * 500_000)
+    sock.shutdown(socket.SHUT_WR)
+    assert read_all(sock) == b"501000"
+
+
+@in_lab(endpoint(NAME, 7000))
+def test_running_out_of_descriptors_sheds_and_recovers(lab):
+    lab.listen(7000, echo)
+    sock, _ = lab.connect(f"{NAME}:7000")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    clients = [socket.socket() for _ in range(3)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(c.fileno() for c in clients) + 1, hard))
+    try:
+        for client in clients:
+            client.settimeout(10)
+            client.connect(lab.proxy_address)
+        for client in clients:
+            assert reset_or_end(client)
+        sock.sendall(b"alive")
+        assert read_exactly(sock, 5) == b"alive"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    _, head = lab.connect(f"{NAME}:7000")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert any(getattr(event, "limit", "") == "Too many open files" for event in lab.events)
+
+
+@in_lab(endpoint(NAME, 7000))
+def test_sixty_at_once(lab):
+    lab.listen(7000, echo)
+    failures = []
+
+    def one(number):
+        try:
+            sock, _ = lab.connect(f"{NAME}:7000")
+            data = b"%d" % number * 1000
+            sock.sendall(data)
+            assert read_exactly(sock, len(data)) == data
+            sock.close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(60)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert failures == []
+
+
+@in_lab(endpoint(NAME, 443))
+def test_dns_over_tcp_answers_too(lab):
+    query = dns.message.make_query(NAME, "A")
+    sock = lab.dial("127.0.0.1", lab.dns_ports[1])
+    wire = query.to_wire()
+    sock.sendall((len(wire).to_bytes(2, "big") + wire) * 2)
+    for _ in range(2):
+        length = int.from_bytes(read_exactly(sock, 2), "big")
+        response = dns.message.from_wire(read_exactly(sock, length))
+        assert response.answer[0][0].to_text().startswith("198.18.")
+    sock.close()
