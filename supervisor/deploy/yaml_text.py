@@ -14,7 +14,7 @@ Json = dict[str, object]
 # A list of texts that fits stays on one line: an argv reads better so.
 FLOW_COLUMNS = 90
 
-_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
+_PLAIN = re.compile(r"(--?)?[A-Za-z/][A-Za-z0-9_./-]*")
 # What YAML 1.1 or 1.2 reads as a truth value or as nothing: https://yaml.org/type/bool.html
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
 _ESCAPED = re.compile(r"[^ !#-\[\]-~]")
