@@ -54,11 +54,16 @@ class RunSettings:
     log_format: str = "auto"
 
 
+def is_launched() -> bool:
+    """Whether we run from the self-contained runtime, started by its launcher."""
+    return MARKER in os.environ
+
+
 def runtime_tree() -> str:
     """The directory that holds our own files: never the workload's to change.
 
     The self-contained runtime's, or in a developer's checkout the one above this package.
     """
-    if MARKER in os.environ:
+    if is_launched():
         return os.path.dirname(os.path.dirname(sys.executable))
     return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
