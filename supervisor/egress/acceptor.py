@@ -41,6 +41,10 @@ class Acceptor:
         self._report = report
         self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         listener.setblocking(False)
+        # Accepted sockets inherit both: small writes of ours pass at once, and a peer that vanished
+        # is noticed in hours.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         poller.add(listener.fileno(), self._ready, LEVEL_IN)
 
     def _ready(self, _events: int) -> None:
@@ -66,8 +70,6 @@ class Acceptor:
     def _prepare(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             self._take(sock)
         except OSError:  # it was reset while we looked at it
             sock.close()
