@@ -39,7 +39,7 @@ class Acceptor:
         self._count = count
         self._limit = limit
         self._report = report
-        self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self._reserve = _open_reserve()
         listener.setblocking(False)
         # Accepted sockets inherit both: small writes of ours pass at once, and a peer that vanished
         # is noticed in hours.
@@ -75,16 +75,26 @@ class Acceptor:
             sock.close()
 
     def _shed_with_reserve(self, cause: OSError) -> None:
-        os.close(self._reserve)
-        with contextlib.suppress(OSError):
-            sock, _ = self._listener.accept()
-            _reset(sock)
-        self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        if self._reserve is not None:
+            os.close(self._reserve)
+            with contextlib.suppress(OSError):
+                sock, _ = self._listener.accept()
+                _reset(sock)
+        # A thread that hashes may have been quicker; then the next round gets it back.
+        self._reserve = _open_reserve()
         self._report(Shed(limit=os.strerror(cause.errno or 0), value=0))
 
     def close(self) -> None:
         """Give the reserve back."""
-        os.close(self._reserve)
+        if self._reserve is not None:
+            os.close(self._reserve)
+
+
+def _open_reserve() -> int | None:
+    try:
+        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def _reset(sock: socket.socket) -> None:
