@@ -71,7 +71,9 @@ class Acceptor:
         sock.setblocking(False)
         try:
             self._take(sock)
-        except OSError:  # it was reset while we looked at it
+        except (
+            OSError
+        ):  # it was reset, or was not redirected; ``take`` looks before it keeps anything
             sock.close()
 
     def _shed_with_reserve(self, cause: OSError) -> None:

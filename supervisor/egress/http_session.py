@@ -199,7 +199,7 @@ class HttpSession:
         elif isinstance(result, Failure):
             self._run(self._talk.connect_failed(result.code, result.cause, result.status))
         else:
-            self._upstream = Link(self._service.poller, result, self)
+            self._upstream = Link(self._service.poller, result, self, is_watched=True)
             self._run(self._talk.connected())
             self._pull_both()
 

@@ -15,6 +15,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import Any
 
 from policy.host import Address
 from policy.index import Index
@@ -90,14 +91,15 @@ class Status:
 def preload() -> None:
     """Import what is otherwise imported on first use: a confined process may not read files."""
     import concurrent.futures.thread
-    import encodings.idna  # noqa: F401 - str.encode('idna') is never ours, but asyncio's
+    import encodings.idna
+    import encodings.punycode
 
     import dns.rdata
     import idna
     import idna.uts46data
 
     dns.rdata.load_all_types()  # type: ignore[no-untyped-call]
-    del concurrent.futures.thread, idna
+    del concurrent, encodings, idna
 
 
 class Egress:
@@ -111,6 +113,7 @@ class Egress:
         self._report = report
         self._stop = asyncio.Event()
         self._service: Service | None = None
+        self._failure: BaseException | None = None
 
     def stop(self) -> None:
         """End ``run``."""
@@ -132,6 +135,7 @@ class Egress:
     async def run(self) -> None:
         """Serve until ``stop``. Raises what makes it impossible; the monitor starts another."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._failed)
         poller = Poller()
         # A connection's parts refer to each other, so they end in the collector; looking through
         # everything that was there at the start, every few hundred connections, costs 5 %.
@@ -152,6 +156,17 @@ class Egress:
                     session.close()
                 service.reacher.close()
                 service.relay.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception in a callback: asyncio would log it and go on, having lost the batch's edges.
+
+        A fault of ours must not leave connections that nobody serves: egress ends, and the monitor
+        starts another on the same sockets.
+        """
+        self._failure = context.get("exception") or RuntimeError(context["message"])
+        self._stop.set()
 
     def _running(self) -> Service:
         if self._service is None:

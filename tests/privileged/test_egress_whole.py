@@ -416,3 +416,24 @@ def read_exactly_and_drop(sock, count):
         piece = sock.recv(min(count, 1 << 18))
         assert piece
         count -= len(piece)
+
+
+def test_a_fault_of_ours_ends_egress_with_its_cause():
+    def inside():
+        lab = Lab(rules(endpoint(NAME, 443)))
+
+        def fault():
+            raise ZeroDivisionError("a fault")
+
+        def hook(_arguments):
+            """The thread's traceback is expected."""
+
+        threading.excepthook = hook
+        lab.do(lambda: lab.egress._service.poller.later(fault))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as poke:
+            poke.sendto(bytes(12), ("127.0.0.1", lab.dns_ports[0]))
+        lab._thread.join(20)
+        lab.outside.stop()
+        return repr(lab.error)
+
+    assert "ZeroDivisionError" in in_child(inside, unshare=CLONE_NEWNET)
