@@ -24,6 +24,11 @@ READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLER
 WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 # Enough that a burst costs few calls, few enough that asyncio's own work is not kept waiting.
 MAX_BATCH = 256
+# An iteration of asyncio costs as much as half a connection, so a busy set is served for so long
+# before asyncio gets its turn (what it keeps can wait that long) ...
+SLICE_S = 0.005
+# ... and a set that was busy is given so long to become busy again.
+LULL_S = 0.001
 
 Handler = Callable[[int], None]
 
@@ -61,22 +66,29 @@ class Poller:
         """Run ``action`` in the next turn: how a busy flow lets the others go first."""
         self._later.append(action)
 
-    def turn(self, timeout: float = 0.0) -> None:
-        """Deliver one batch of edges and what was put off; waits at most ``timeout`` seconds."""
+    def turn(self, timeout: float = 0.0) -> bool:
+        """Deliver one batch of edges and what was put off; waits at most ``timeout`` seconds.
+
+        Says whether there was anything to do.
+        """
         batch = self._epoll.poll(0.0 if self._later else timeout, MAX_BATCH)
         self.now = time.monotonic()
         for fd, events in batch:
             handler = self._handlers.get(fd)
             if handler is not None:
                 handler(events)
-        for _ in range(len(self._later)):
+        put_off = len(self._later)
+        for _ in range(put_off):
             self._later.popleft()()
+        return bool(batch) or put_off > 0
 
     def attach(self, loop: "asyncio.AbstractEventLoop") -> None:
         """Let ``loop`` drive the turns until ``detach``."""
 
         def once() -> None:
-            self.turn()
+            end = time.monotonic() + SLICE_S
+            while self.turn(LULL_S) and self.now < end:
+                pass
             if self._later:
                 loop.call_soon(once)
 
