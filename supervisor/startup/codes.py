@@ -49,15 +49,15 @@ SECLUSION_FAILED = Code(
     "Making the workload's own process ids and mounts failed in a way that was not foreseen.",
     "Out of memory is the usual reason; run 'sandbox-supervisor doctor'.",
 )
+PROOF_FAILED = Code(
+    "startup.proof-failed",
+    "In the workload's confinement something forbidden succeeded, or something allowed failed.",
+    "Report it with the kernel version and the container engine; the cause names the probes.",
+)
 CONTROL_REQUIRED = Code(
     "startup.control-required",
     "The policy requires a control that this container cannot give.",
     "Give the container what the cause names, or take the control out of 'supervisor: require'.",
-)
-PID_LIMIT = Code(
-    "startup.pid-limit",
-    "The container has no limit on its number of processes.",
-    "Start it with --pids-limit (podman) or set the kubelet's podPidsLimit.",
 )
 FENCE_FORM = Code(
     "startup.fence-form",

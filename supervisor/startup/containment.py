@@ -8,6 +8,15 @@ from supervisor.startup.plan import Plan
 from supervisor.startup.report import ContainmentReport, Control
 from supervisor.startup.stages import Stages
 
+# What a toggle of the policy costs.
+OPENED = {
+    "nested_sandbox": "new user, PID, network and IPC namespaces and chroot are allowed, which widens"
+    " the kernel's surface; files below /proc may be written, so that processes of the sandbox can"
+    " write each other's memory",
+    "debugger": "processes of the sandbox can trace each other, and start without address"
+    " randomisation",
+}
+
 
 def containment(plan: Plan, running: Running, facts: Facts, stages: Stages) -> ContainmentReport:
     """What holds now, from what was done and read back."""
@@ -22,7 +31,7 @@ def containment(plan: Plan, running: Running, facts: Facts, stages: Stages) -> C
         },
         policy={"file": plan.policy.file},
         kernel=facts.kernel,
-        controls=(*_held(running), *_absent(plan)),
+        controls=(*_held(running), *_opened(plan), *_absent(plan, running)),
         warnings=(*plan.warnings, *running.notes),
         withheld=plan.withheld,
         workspace={} if running.workspace is None else running.workspace.as_dict(),
@@ -75,12 +84,28 @@ def _files(running: Running) -> Control:
     )
 
 
-def _absent(plan: Plan) -> Iterator[Control]:
-    for item in plan.degraded:
+def _opened(plan: Plan) -> Iterator[Control]:
+    syscalls = plan.policy.supervisor.syscalls
+    for toggle, opened in (
+        ("nested_sandbox", syscalls.nested_sandbox),
+        ("debugger", syscalls.debugger),
+    ):
+        if opened:
+            yield Control(
+                name=toggle.replace("_", "-"),
+                state="degraded",
+                mechanism=OPENED[toggle],
+                verified="asked for",
+                allowed_by=f"supervisor.syscalls.{toggle}",
+            )
+
+
+def _absent(plan: Plan, running: Running) -> Iterator[Control]:
+    for item in (*plan.degraded, *running.degraded):
         yield Control(
             name=item.control,
             state="absent",
             mechanism=item.cause,
-            verified="/sys/fs/cgroup",
+            verified="tried, or read from the kernel",
             allowed_by=item.allowed_by,
         )
