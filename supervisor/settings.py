@@ -50,6 +50,7 @@ class RunSettings:
     limits: Mapping[str, int] = field(default_factory=dict)
     passed: tuple[str, ...] = ()  # --env words
     pass_all: bool = False
+    proxy_env: bool = False
     log_level: str = "info"
     log_format: str = "auto"
 
