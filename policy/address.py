@@ -14,7 +14,7 @@ from typing import NamedTuple
 from policy import codes
 from policy.codes import Code
 from policy.findings import PatternError
-from policy.host import CACHED_HOSTS, Address
+from policy.host import Address
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -103,10 +103,11 @@ _V6_ROWS = (
     ("ff00::/8", _N, "multicast", "RFC 4291"),
 )
 
-# What the supervisor's DNS answers with. The IPv6 pool is a unique local prefix whose global id
-# spells "sandb"; the IPv4 pool is what nobody may use on a real network.
+# What the supervisor's DNS answers with: what nobody may use on a real network, and a unique local
+# prefix (RFC 4193) drawn once for this project. The one place of these pools; fence and egress
+# must mean the same.
 SYNTHETIC_V4 = ipaddress.IPv4Network("198.18.0.0/15")
-SYNTHETIC_V6 = ipaddress.IPv6Network("fd73:616e:6462::/48")
+SYNTHETIC_V6 = ipaddress.IPv6Network("fdc6:5e1f:9d07::/64")
 
 # Services that hand credentials or configuration to whoever asks from inside a cloud's machine.
 # Those in 169.254.0.0/16 are refused as link-local anyway; here they get their name.
@@ -140,6 +141,10 @@ CONTROL_PLANE_PORTS = frozenset({2379, 2380, 6443, 10250, 10255})
 HOST_GATEWAY_NAMES = frozenset(
     {"host.openshell.internal", "host.containers.internal", "host.docker.internal"}
 )
+
+
+# Addresses come from DNS answers, which others choose: what is remembered of them has a bound.
+CACHED_ADDRESSES = 1024
 
 
 def _narrowest_first(rows: tuple[tuple[str, Class, str, str], ...]) -> tuple[Block, ...]:
@@ -253,7 +258,7 @@ def judge_addresses(
     return next((verdict for verdict in verdicts if not verdict.is_allowed), verdicts[0])
 
 
-@lru_cache(maxsize=CACHED_HOSTS)
+@lru_cache(maxsize=CACHED_ADDRESSES)
 def classify(address: Address) -> tuple[Class, Code, str]:
     """Class, code (unless a rule opens it) and a sentence; embedded addresses included."""
     if address in METADATA:

@@ -91,8 +91,8 @@ HOST_IDNA = Code(
 # --- host patterns -------------------------------------------------------------------------------
 PATTERN_HOST_BROAD = Code(
     "policy.pattern-host-broad",
-    "A host pattern must have three labels or more and end in two literal ones: *.com or "
-    "api.vendor.* would match names that anyone can register.",
+    "A host pattern must end in two literal labels or more: *.com, *.co.uk or api.vendor.* would "
+    "match names that anyone can register.",
     "Name the domain: *.example.com",
 )
 PATTERN_HOST_STAR = Code(

@@ -13,7 +13,6 @@ from policy import codes
 from policy.address import CONTROL_PLANE_PORTS, HOST_GATEWAY_NAMES
 from policy.decision import Admission, Decision, Verdict
 from policy.findings import PatternError
-from policy.host import canonical_host
 from policy.index import EVALUATED, Grant, Index, Rule
 from policy.intent import Caller, CallerProblem, ConnectionIntent, RequestIntent
 from policy.path import canonical_path
@@ -69,21 +68,20 @@ def _connection(index: Index, intent: ConnectionIntent) -> tuple[Decision, tuple
     ports = index.exact.get(name)
     if ports is None:
         try:
-            host = canonical_host(name)
+            name, ports = index.look_up(name)
         except PatternError as error:
             return _unreadable(error), ()
-        name = host.text
-        ports = index.ports_of(host)
     grants = ports.get(intent.port)
     if grants is None or intent.port in CONTROL_PLANE_PORTS:
         return _no_endpoint(index, intent.port, is_host_known=bool(ports)), ()
     decision, matched = _for_caller(grants, intent)
+    each: tuple[Grants, ...] = (matched,)
+    if intent.others:
+        decision, each = _for_holders(grants, intent, decision, matched)
     if index.gateway is not None and name in HOST_GATEWAY_NAMES and decision.admission is not None:
         admission = decision.admission._replace(addresses=index.gateway)
         decision = decision._replace(admission=admission)
-    if not intent.others:
-        return decision, (matched,)
-    return _for_holders(grants, intent, decision, matched)
+    return decision, each
 
 
 def _no_endpoint(index: Index, port: int, *, is_host_known: bool) -> Decision:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from policy import document_codes as codes
+from policy.findings import shown
 
 if TYPE_CHECKING:
     from ruamel.yaml.events import AliasEvent, CollectionStartEvent, Event, ScalarEvent
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 20
 # The deepest sound place, an alternative of a query matcher, is at depth 11.
 MAX_DEPTH = 32
-# 1 MiB of sound policy has fewer than 100 000 words, lists and maps.
-MAX_NODES = 200_000
+# A policy of 10 000 endpoints has half as many words, lists and maps.
+MAX_NODES = 100_000
 # Longer than any path or host; the longest sound word is a file system path.
 MAX_WORD = 8192
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Word:
     """A scalar: its text, and whether it was written without quotes."""
 
@@ -40,7 +41,7 @@ class Word:
     size: int = 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Sequence:
     """A list."""
 
@@ -50,7 +51,7 @@ class Sequence:
     size: int = 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Mapping:
     """A map; its keys are distinct words, in the order of the file."""
 
@@ -63,7 +64,7 @@ class Mapping:
 Node = Word | Sequence | Mapping
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Start:
     """The file as a whole, as a place."""
 
@@ -134,7 +135,7 @@ class _Composer:
         except (ValueError, OverflowError, AttributeError, IndexError, TypeError) as error:
             # The parser's own slips on impossible escapes and indicators; what it cannot read is
             # a syntax error of the document, wherever in the parser it surfaced.
-            self.report.add(codes.SYNTAX, Start(), "", f"unreadable YAML ({error})")
+            self.report.add(codes.SYNTAX, Start(), "", f"unreadable YAML ({shown(str(error))})")
             return None
         return self.root
 
@@ -199,7 +200,7 @@ class _Composer:
         place = Start(event.start_mark.line + 1, event.start_mark.column + 1)
         target = self.anchors.get(event.anchor)
         if target is None:
-            message = f"'*{event.anchor}' refers to nothing that ended before it"
+            message = f"'*{shown(event.anchor)}' refers to nothing that ended before it"
             remedy = "Quote a word that begins with '*'; an anchor cannot hold itself."
             self.report.add(codes.SYNTAX, place, "", message, remedy=remedy)
             raise _TooMuchError
@@ -253,4 +254,4 @@ def _place_of(error: Exception) -> tuple[int, int]:
 def _first_problem(error: Exception) -> str:
     """The parser's complaint in one printable line."""
     said = getattr(error, "problem", None) or getattr(error, "context", None) or "unreadable"
-    return " ".join(str(said).split())
+    return shown(" ".join(str(said).split()))

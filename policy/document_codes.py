@@ -3,16 +3,7 @@
 ``sandbox-supervisor explain CODE`` prints them. A finding's own remedy is more precise.
 """
 
-from typing import NamedTuple
-
-
-class Code(NamedTuple):
-    """A stable code, what it means, and what usually helps."""
-
-    name: str
-    meaning: str
-    remedy: str
-
+from policy.codes import Code
 
 # --- the document: is this text at all, and one reading of it only ------------------------------
 
@@ -124,4 +115,82 @@ CONTRADICTION = Code(
     "policy.contradiction",
     "Two statements of the policy exclude each other.",
     "Keep one of them.",
+)
+
+# --- the network half ---------------------------------------------------------------------------
+
+HOST_OR_ADDRESSES = Code(
+    "policy.no-destination",
+    "An endpoint names neither a host nor addresses, or no port, or ports in two ways.",
+    "State 'host' (or 'allowed_ips' for any name that resolves to them) and either 'port' or "
+    "'ports'.",
+)
+NETWORK_SYNTAX = Code(
+    "policy.network-syntax",
+    "An entry of allowed_ips is neither an address nor a network in CIDR form.",
+    "Write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32, with no bits set behind the prefix.",
+)
+NETWORK_WIDE = Code(
+    "policy.network-wide",
+    "An entry of allowed_ips is very wide.",
+    "List the networks of the destination only.",
+)
+RULES_WITHOUT_PROTOCOL = Code(
+    "policy.rules-without-protocol",
+    "The endpoint states how requests are judged, but no protocol by which they could be read; "
+    "taken as written it would allow every request.",
+    "State the protocol (rest, websocket, graphql, json-rpc, mcp), or remove these keys to allow "
+    "the whole connection.",
+)
+RULES_MISSING = Code(
+    "policy.rules-missing",
+    "The endpoint states a protocol and nothing that is allowed by it, so nothing would be.",
+    "Add 'rules' or 'access'.",
+)
+KEY_NOT_FOR_PROTOCOL = Code(
+    "policy.key-not-for-protocol",
+    "The key has no meaning for the endpoint's protocol and would be ignored.",
+    "Remove the key, or correct the protocol.",
+)
+NEVER_MATCHES = Code(
+    "policy.rule-never-matches",
+    "A rule, an endpoint or an entry can never apply to anything.",
+    "Correct or remove it.",
+)
+BROAD_TOOL_RULE = Code(
+    "policy.broad-tool-rule",
+    "A rule for tools/call without a tool stands beside rules for single tools and makes them "
+    "meaningless.",
+    "Keep either kind.",
+)
+RESERVED_NAME = Code(
+    "policy.reserved-name",
+    "Entry names that begin with '_provider_' belong to credential providers.",
+    "Choose another name.",
+)
+AMBIGUOUS = Code(
+    "policy.ambiguous-endpoints",
+    "Two endpoints can apply to the same connection or request of the same program and say "
+    "different things about how it is handled.",
+    "Make their settings agree, or their hosts, ports, paths or programs differ.",
+)
+DIGEST_SYNTAX = Code(
+    "policy.digest-syntax",
+    "A SHA-256 digest is not 64 lower-case hexadecimal digits.",
+    "Write what sha256sum prints.",
+)
+PRESET_ENTRY = Code(
+    "policy.preset-entry",
+    "An entry of the policy has the name of an entry that an included preset brings.",
+    "Rename the entry.",
+)
+DEPRECATED = Code(
+    "policy.deprecated",
+    "The word is accepted for files of the reference and means less than it says.",
+    "Remove it.",
+)
+UNUSUAL_METHOD = Code(
+    "policy.unusual-method",
+    "The method is none of the well-known ones.",
+    "Check the spelling.",
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from policy.document_codes import Code
+    from policy.codes import Code
 
 # error         the document is refused
 # not-enforced  loads, but nothing enforces it: ``run`` refuses unless the policy accepts it
@@ -66,6 +66,11 @@ class Finding:
         return f"{place}: {self.severity}: {self.message} [{self.code}]{where}; {self.remedy}"
 
 
+def shown(text: str) -> str:
+    """The beginning of hostile text in one printable line; quoted where it would not be one."""
+    return text[:80] if text[:80].isprintable() else repr(text[:80])
+
+
 class PatternError(ValueError):
     """One word of the document cannot be what its place asks for."""
 
@@ -80,25 +85,26 @@ class PolicyError(Exception):
     """The document is refused; ``findings`` holds everything found, errors among it."""
 
     def __init__(self, findings: tuple[Finding, ...]) -> None:
-        errors = sum(finding.severity == "error" for finding in findings)
-        super().__init__(f"{errors} error(s) in the policy" if errors != 1 else str(findings[0]))
+        errors = [finding for finding in findings if finding.severity == "error"]
+        super().__init__(f"{errors[0]} (one of {len(errors)})" if errors else "no policy")
         self.findings = findings
 
 
 class Report:
     """Collects findings while a document is read. Bounded: a hostile file cannot fill memory."""
 
-    # Nobody reads more; each finding may quote the document.
+    # Errors and warnings that are kept; nobody reads more, and each may quote the document.
     MOST = 500
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.found: list[Finding] = []
+        self.counted = 0
 
     @property
     def full(self) -> bool:
-        """No further finding will be kept."""
-        return len(self.found) > self.MOST
+        """No further error or warning will be kept."""
+        return self.counted > self.MOST
 
     def add(
         self,
@@ -110,30 +116,36 @@ class Report:
         remedy: str | None = None,
         severity: Severity = "error",
     ) -> None:
-        """Keep one finding; ``remedy`` overrides the code's general one."""
-        if self.full:
-            return
-        if len(self.found) == self.MOST:
-            from policy.document_codes import TOO_MANY_FINDINGS
+        """Keep one finding; ``remedy`` overrides the code's general one.
 
-            code, severity = TOO_MANY_FINDINGS, "error"
-            message, remedy = f"more than {self.MOST} findings", None
-        finding = Finding(
-            file=self.file,
-            line=place.line,
-            column=place.column,
-            path=path,
-            code=code.name,
-            message=message,
-            remedy=code.remedy if remedy is None else remedy,
-            severity=severity,
+        What is not enforced is always kept (``run`` decides by it): the loader adds one of them
+        for each entry and feature, so the document's size is their bound.
+        """
+        if severity != "not-enforced":
+            self.counted += 1
+            if self.counted > self.MOST + 1:
+                return
+            if self.full:  # one error in place of all that follow, so that none of them is lost
+                from policy.document_codes import TOO_MANY_FINDINGS
+
+                code, severity = TOO_MANY_FINDINGS, "error"
+                message, remedy = f"more than {self.MOST} findings", None
+        self.found.append(
+            Finding(
+                file=place.file if isinstance(place, Origin) else self.file,
+                line=place.line,
+                column=place.column,
+                path=path,
+                code=code.name,
+                message=message,
+                remedy=code.remedy if remedy is None else remedy,
+                severity=severity,
+            )
         )
-        if finding not in self.found[-2:]:  # an alias makes one place be read twice
-            self.found.append(finding)
 
     def add_pattern_error(self, error: PatternError, place: Place, path: str) -> None:
         """Keep what a leaf parser said about the word at ``place``."""
-        from policy.document_codes import Code
+        from policy.codes import Code
 
         code = Code(error.code, "", error.remedy)
         self.add(code, place, path, error.message, remedy=error.remedy)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from policy import words
-from policy.shape import Boolean, Integer, Key, ListOf, RecordOf, Text
+from policy import presets, words
+from policy.grammar_network import BINARY, NETWORK_MIDDLEWARES, NETWORK_POLICIES
+from policy.shape import Boolean, Either, Integer, Key, ListOf, RecordOf, Text
 from policy.static import MAX_PATHS
 from policy.values import parse_directory, parse_identity
 
@@ -109,6 +110,18 @@ SYSCALLS = RecordOf(
     }
 )
 
+_PRESET_NAME = Text(words=presets.NAMES)
+
+PRESET = RecordOf(
+    keys={
+        "name": Key(shape=_PRESET_NAME, about="Name of the preset.", required=True),
+        "binaries": Key(
+            shape=ListOf(item=BINARY, least=1),
+            about="The programs that may use it. Default: those of the preset.",
+        ),
+    }
+)
+
 SUPERVISOR = RecordOf(
     keys={
         "require": Key(shape=REQUIRE, about="The minimum below which the start refuses."),
@@ -122,6 +135,10 @@ SUPERVISOR = RecordOf(
             about="The only loopback ports that the workload may reach. Default: all of its own.",
         ),
         "syscalls": Key(shape=SYSCALLS, about="Doors of the system call filter to open."),
+        "presets": Key(
+            shape=ListOf(item=Either(word=_PRESET_NAME, record=PRESET), most=64),
+            about="Entries that are shipped with the supervisor, by name.",
+        ),
     }
 )
 
@@ -139,6 +156,14 @@ DOCUMENT = RecordOf(
         ),
         "landlock": Key(shape=LANDLOCK, about="How strictly file rules are enforced."),
         "process": Key(shape=PROCESS, about="Who the workload runs as."),
+        "network_policies": Key(
+            shape=NETWORK_POLICIES,
+            about="Which programs may reach which destinations. Empty or absent: no network.",
+        ),
+        "network_middlewares": Key(
+            shape=NETWORK_MIDDLEWARES,
+            about="External programs that see and change requests.",
+        ),
         "supervisor": Key(
             shape=SUPERVISOR,
             about="What the supervisor adds to the reference's policy language.",

@@ -9,14 +9,14 @@ Dialect of host patterns (the table in policy/vectors.md is tested against this 
     **.example.com           one label or more before the domain; '**' only as whole first label
     *.s3.*.amazonaws.com     a later star is a whole label
 
-A pattern with stars has three labels or more and ends in two literal ones.
+A pattern with stars ends in two literal labels or more, and they are no registry (co.uk).
 """
 
 import ipaddress
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import NamedTuple
 
 from policy import codes
 from policy.findings import PatternError
@@ -27,19 +27,24 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # RFC 1035 section 2.3.4: 255 octets on the wire are 253 characters without the final dot.
 MAX_NAME = 253
 MAX_LABEL = 63
-# Names that a workload makes up must not grow our memory; a name costs about 400 bytes.
-CACHED_HOSTS = 1024
 
-_PLAIN = re.compile(r"[a-z0-9_-]{1,63}+(?:\.[a-z0-9_-]{1,63}+)*+")
+# What most names look like, canonical as they stand: one test for characters, hyphens and a last
+# label that is no number. Possessive throughout, so its time is linear.
+_SIMPLE_LABEL = r"[a-z0-9_]++(?:-++[a-z0-9_]++)*+"
+_SIMPLE = re.compile(rf"(?:{_SIMPLE_LABEL}\.)*+(?=[a-z_]){_SIMPLE_LABEL}")
 _LABEL = re.compile(r"[a-z0-9_-]+")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _DOTS = re.compile(r"[.\u3002\uff0e\uff61]")  # UTS 46: what browsers and resolvers read as a dot
 _DELIMITERS = frozenset("/\\?#")
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
-    """A destination's host in canonical form.
+# Below a country's domain these are where anyone registers: *.co.uk is as broad as *.com. Not the
+# whole public suffix list, which changes weekly; what no site of its own is called.
+_REGISTRY_LABELS = frozenset({"ac", "co", "com", "edu", "gov", "net", "org"})
+
+
+class Host(NamedTuple):
+    """A destination's host in canonical form. A tuple, because one is made per connection.
 
     ``text`` is a lower-case name in A-labels without final dot, or the canonical text of
     ``address``; ``address`` is None for a name. An IPv4-mapped IPv6 address is the IPv4 address.
@@ -57,16 +62,11 @@ def canonical_host(text: str) -> Host:
     ``policy.host-*`` code for everything else, above all for other spellings of IPv4 addresses,
     which resolvers accept (inet_aton(3)) and rules would not match.
     """
-    # Beyond this no spelling shrinks to a name; it keeps hostile text out of the cache, too.
+    if len(text) <= MAX_LABEL and _SIMPLE.fullmatch(text) and "xn--" not in text:
+        return Host(text)
+    # No spelling of this length shrinks to a name, and nothing below should have to read it.
     if len(text) > MAX_NAME * 4:
         raise codes.refused(codes.HOST_TOO_LONG, f"the host has {len(text)} characters")
-    return _canonical_host(text)
-
-
-@lru_cache(maxsize=CACHED_HOSTS)
-def _canonical_host(text: str) -> Host:
-    if _PLAIN.fullmatch(text) and len(text) <= MAX_NAME and "xn--" not in text:
-        return _name_or_ipv4(text, shown=text)
     _refuse_foreign_characters(text)
     if text.startswith("[") or text.endswith("]"):
         return _bracketed(text)
@@ -83,6 +83,16 @@ def _canonical_host(text: str) -> Host:
     labels = [_canonical_label(label, shown=text) for label in labels]
     _check_lengths(labels, shown=text)
     return _name_or_ipv4(".".join(labels), shown=text)
+
+
+def import_tables() -> None:
+    """Import what international names need, for a process that soon may not read files any more.
+
+    Others leave it to the first such name: the tables cost 10 ms.
+    """
+    import encodings.punycode  # noqa: F401 - imported by the first str.encode("punycode")
+
+    import idna.uts46data  # noqa: F401 - imported by the first mapping
 
 
 def _refuse_foreign_characters(text: str) -> None:
@@ -179,7 +189,9 @@ def _name_or_ipv4(text: str, *, shown: str) -> Host:
 def _refuse_stars(text: str, labels: list[str]) -> None:
     """Refuse stars where the dialect has none."""
     first, rest = labels[0], labels[1:]
-    if len(labels) < 3 or any("*" in label for label in labels[-2:]):
+    literal = labels[max(place for place, label in enumerate(labels) if "*" in label) + 1 :]
+    is_registry = len(literal) == 2 and literal[0] in _REGISTRY_LABELS and len(literal[1]) == 2
+    if len(literal) < 2 or is_registry:
         raise codes.refused(codes.PATTERN_HOST_BROAD, f"{text!r} matches too many names")
     if any("*" in label and label != "*" for label in rest) or ("**" in first and first != "**"):
         raise codes.refused(codes.PATTERN_HOST_STAR, f"{text!r} has a star inside a label")
@@ -232,31 +244,35 @@ class HostPattern:
         return self.host is not None
 
     def matches(self, host: Host) -> bool:
-        """Whether ``host`` is one that the pattern names; a star never stands for an address."""
+        """Whether ``host`` is one that the pattern names.
+
+        A star never stands for an address: a pattern ends in two literal labels, the last of which
+        is no number.
+        """
         if self.host is not None:
             return self.host.text == host.text
-        if host.address is not None:
-            return False
         return self.matches_labels(host.text.split(".")[::-1])
 
     def matches_labels(self, labels: list[str]) -> bool:
         """The same for the labels of a canonical name, right to left; only for a starred pattern."""
-        known = len(self.labels)
-        extra = len(labels) - known
-        if extra < 0:
-            return False
-        if self.is_deep:
-            if extra == 0:
-                return False
-        elif extra != (self.first is not None):
-            return False
         for pattern, label in zip(self.labels, labels, strict=False):
             if pattern not in (label, "*"):
                 return False
+        return self.matches_rest(labels)
+
+    def matches_rest(self, labels: list[str]) -> bool:
+        """The number of labels and the first one, where ``self.labels`` are known to match."""
+        extra = len(labels) - len(self.labels)
+        if self.is_deep:
+            return extra > 0
         if self.first is None:
-            return True
+            return extra == 0
         # A star in an xn-- label would match encoded text that nobody reads (RFC 6125 section 7.2).
-        return not labels[-1].startswith("xn--") and match_pieces(self.first, labels[-1])
+        return (
+            extra == 1
+            and not labels[-1].startswith("xn--")
+            and match_pieces(self.first, labels[-1])
+        )
 
     def overlaps(self, other: "HostPattern") -> bool:
         """Whether some host could match both; never False where one does."""

@@ -2,7 +2,8 @@
 
 A decision must not get slower with the number of rules: exact hosts are found in a dict, patterns
 with stars in a tree of labels read from the right. What a pattern with stars contributes to a host
-that is also named exactly is merged in beforehand, so the common case is one look-up.
+that is also named exactly is merged in beforehand, so the common case is one look-up. Tried one by
+one are only the entries for the same host and port, and patterns that differ inside one label.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from policy import address, codes
 from policy.address import AddressRule, Trust
 from policy.decision import Admission, Decision, RuleReference
-from policy.host import CACHED_HOSTS
+from policy.host import canonical_host
 from policy.network import Binary, Endpoint, NetworkPolicy, Protocol, RestRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from policy.host import Address, Host
+    from policy.host import Address, Host, HostPattern
     from policy.intent import Caller, ConnectionIntent
     from policy.model import Policy
     from policy.path import PathPattern
@@ -37,6 +38,10 @@ NOT_EVALUATED: frozenset[Protocol] = frozenset({"websocket", "graphql", "json-rp
 EVALUATED: frozenset[Protocol] = frozenset({"rest"})
 
 Protocols = dict[Protocol | None, tuple[frozenset[Protocol], frozenset[Protocol]]]
+
+# A workload makes up names under starred domains: what is remembered of them has a bound. A name
+# costs about 600 bytes.
+CACHED_HOSTS = 1024
 
 _NO_LINKS: Mapping[str, str] = MappingProxyType({})
 
@@ -237,40 +242,39 @@ class Node:
     def __init__(self) -> None:
         self.children: dict[str, Node] = {}
         self.star: Node | None = None
-        self.grants: list[Grant] = []
+        self.grants: list[tuple[Callable[[list[str]], bool], Grant]] = []
 
-    def add(self, grant: Grant, labels: tuple[str, ...]) -> None:
-        """Hang ``grant`` below its labels, which are right to left and may be ``*``."""
+    def add(self, grant: Grant, pattern: HostPattern) -> None:
+        """Hang ``grant`` below the labels of its host, which are right to left and may be ``*``."""
         node = self
-        for label in labels:
+        for label in pattern.labels:
             if label == "*":
                 node.star = node.star or Node()
                 node = node.star
             else:
                 node = node.children.setdefault(label, Node())
-        node.grants.append(grant)
+        node.grants.append((pattern.matches_rest, grant))
 
     def find(self, name: str) -> list[Grant]:
         """The grants whose pattern matches the canonical name ``name``."""
         labels = name.split(".")[::-1]
-        found: list[Grant] = []
+        found: list[tuple[Callable[[list[str]], bool], Grant]] = []
         nodes = [self]
         for label in labels:
             below = []
             for node in nodes:
-                for child in (node.children.get(label), node.star):
-                    if child is not None:
-                        below.append(child)
-                        found += child.grants
+                child = node.children.get(label)
+                if child is not None:
+                    below.append(child)
+                    found += child.grants
+                if node.star is not None:
+                    below.append(node.star)
+                    found += node.star.grants
             if not below:
                 break
             nodes = below
-        # A pattern may end before the name does (**, part of a label) or the other way round.
-        return [
-            grant
-            for grant in found
-            if grant.endpoint.host is not None and grant.endpoint.host.matches_labels(labels)
-        ]
+        # A pattern's known labels may end before the name does, and must be meant to.
+        return [grant for matches_rest, grant in found if matches_rest(labels)]
 
 
 Ports = dict[int, tuple[Grant, ...]]
@@ -280,24 +284,21 @@ Ports = dict[int, tuple[Grant, ...]]
 class Index:
     """A compiled policy. Treat everything in it as read-only; compile_policy() makes it.
 
-    ``exact`` maps canonical hosts to their ports, ``starred`` finds those of other names, and
-    ``hostless`` are the ports of endpoints without host. ``gateway`` is the rule for names of the host gateway, where one is trusted.
+    ``exact`` maps canonical hosts to their ports. ``look_up`` answers for every other spelling and
+    name: the canonical host and its ports, PatternError for what is no host. ``gateway`` is the
+    rule for names of the host gateway, where one is trusted.
     """
 
     policy: Policy
     mode: CallerMode
     grants: tuple[Grant, ...] = field(repr=False)
     exact: Mapping[str, Ports] = field(repr=False)
-    starred: Callable[[str], Ports] = field(repr=False)
-    hostless: Ports = field(repr=False)
+    look_up: Callable[[str], tuple[str, Ports]] = field(repr=False)
     gateway: AddressRule | None
 
     def ports_of(self, host: Host) -> Ports:
-        """The grants for ``host`` by port; empty where nothing matches."""
-        found = self.exact.get(host.text)
-        if found is not None:
-            return found
-        return self.hostless if host.address else self.starred(host.text)
+        """The grants for ``host`` by port; empty where no rule of the policy names it."""
+        return self.look_up(host.text)[1]
 
 
 def compile_policy(
@@ -317,8 +318,7 @@ def compile_policy(
     protocols = _protocols(policy.supervisor.accept)
     grants = tuple(
         Grant(entry, endpoint, callers, place, protocols)
-        # By key, so that the matched rule does not depend on the order in the file.
-        for entry in sorted(policy.network_policies, key=lambda entry: entry.key)
+        for entry in policy.network_policies
         for callers in (_callers(entry.binaries, mode, links),)
         for place, endpoint in enumerate(entry.endpoints)
     )
@@ -332,25 +332,31 @@ def compile_policy(
         elif pattern.host is not None:
             exact.setdefault(pattern.host.text, []).append(grant)
         else:
-            starred.add(grant, pattern.labels)
+            starred.add(grant, pattern)
     hostless_ports = _by_port(hostless, {})
+    exact_ports = _exact(exact, starred, hostless_ports)
     return Index(
         policy=policy,
         mode=mode,
         grants=grants,
-        exact=_exact(exact, starred, hostless_ports),
-        starred=_remembered(starred, hostless_ports),
-        hostless=hostless_ports,
+        exact=exact_ports,
+        look_up=_look_up(exact_ports, starred, hostless_ports),
         gateway=None if gateway is None else address.host_gateway_rule(gateway),
     )
 
 
-def _remembered(starred: Node, hostless: Ports) -> Callable[[str], Ports]:
-    """The look-up of names that are not exact, with a memory for those in use."""
+def _look_up(
+    exact: Mapping[str, Ports], starred: Node, hostless: Ports
+) -> Callable[[str], tuple[str, Ports]]:
+    """The way from any text to a host's ports, with a memory for the names in use."""
 
-    def find(name: str) -> Ports:
-        grants = starred.find(name)
-        return _by_port(grants, hostless) if grants else hostless
+    def find(text: str) -> tuple[str, Ports]:
+        name, literal = canonical_host(text)
+        ports = exact.get(name)
+        if ports is None:
+            grants = [] if literal else starred.find(name)
+            ports = _by_port(grants, hostless) if grants else hostless
+        return name, ports
 
     return lru_cache(maxsize=CACHED_HOSTS)(find)
 
@@ -398,6 +404,8 @@ def _exact(exact: dict[str, list[Grant]], starred: Node, hostless: Ports) -> dic
 
 
 def _by_port(grants: list[Grant], hostless: Ports) -> Ports:
+    if len(grants) == 1 and not hostless:
+        return dict.fromkeys(grants[0].endpoint.ports, tuple(grants))
     ports: dict[int, list[Grant]] = {port: list(some) for port, some in hostless.items()}
     for grant in grants:
         for port in grant.endpoint.ports:
@@ -409,4 +417,5 @@ def _by_port(grants: list[Grant], hostless: Ports) -> Ports:
 
 
 def _rank(grant: Grant) -> tuple[str, int]:
+    """By key, so that the rule that is named does not depend on the order in the file."""
     return grant.entry.key, grant.reference.endpoint or 0

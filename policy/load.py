@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from policy import document_codes as codes
 from policy import static
+from policy.ambiguity import check_ambiguity
 from policy.document import Start, Word, parse
+from policy.enforced import report_unenforced
+from policy.entries import read_entries
 from policy.findings import PolicyError, Report
 from policy.grammar import DOCUMENT
+from policy.included import included_entries
+from policy.middlewares import read_middlewares
 from policy.model import Policy
 from policy.shape import Record
 
@@ -30,23 +35,34 @@ def load(text: bytes, *, file: str) -> Policy:
     return policy
 
 
-def _read(text: bytes, report: Report) -> Policy | None:
+def read_document(text: bytes, report: Report) -> Record | None:
+    """The document's record; None once the report says why there is none."""
     tree = parse(text, report)
     if tree is None or (isinstance(tree, Word) and tree.plain and tree.text in _NOTHING):
         if not report.refused():
             report.add(codes.EMPTY, Start(), "", "the policy holds nothing")
         return None
     root = DOCUMENT.read(tree, "", report)
-    if not isinstance(root, Record):
+    return root if isinstance(root, Record) else None
+
+
+def _read(text: bytes, report: Report) -> Policy | None:
+    root = read_document(text, report)
+    if root is None:
         return None
+    own = read_entries(root.records("network_policies"))
+    entries = (*own, *included_entries(root, own, DOCUMENT))
+    middlewares = read_middlewares(root.records("network_middlewares"), entries)
+    check_ambiguity(entries, report)
+    report_unenforced(entries, middlewares, report)
     return Policy(
         file=report.file,
         version=1,
         filesystem=static.filesystem(root),
         landlock=static.landlock(root),
         process=static.process(root),
-        network_policies=(),
-        middlewares=(),
+        network_policies=entries,
+        middlewares=middlewares,
         supervisor=static.extensions(root),
         findings=report.in_order(),
     )

@@ -4,6 +4,9 @@ One description does three things, so that they cannot drift apart: it reads a d
 typed values and reports everything that does not fit, it becomes the JSON Schema for editors, and it
 carries the sentence that explains each key. The shapes themselves are in policy.grammar.
 
+The classes here are compared by identity and never printed; without the methods for that they cost
+the start of every sandbox half as much.
+
 ``read`` returns the value, or BAD after it reported why there is none; the caller goes on, so that
 all findings of a document come at once.
 """
@@ -16,12 +19,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from policy import document_codes as codes
 from policy.document import Mapping, Node, Sequence, Word
-from policy.findings import Origin, PatternError
+from policy.findings import Origin, PatternError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from policy.document_codes import Code
+    from policy.codes import Code
     from policy.findings import Place, Report
 
 T = TypeVar("T")
@@ -45,7 +48,7 @@ _AMBIGUOUS = re.compile(
     r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*",
     re.IGNORECASE,
 )
-_INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 class Item(NamedTuple):
@@ -66,7 +69,7 @@ class Shape(Protocol):
         """Return the same as JSON Schema (draft 2020-12)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Text:
     """A word. ``parse`` turns it into the value and raises PatternError where it cannot.
 
@@ -89,8 +92,8 @@ class Text:
         if self.words:
             return self._word(node, path, report)
         if node.plain and _AMBIGUOUS.fullmatch(text) and not (self.number and text.isdigit()):
-            message = f"{text} unquoted is not text to every reader of YAML"
-            remedy = f'Write "{text}".'
+            message = f"{shown(text)} unquoted is not text to every reader of YAML"
+            remedy = f'Write "{shown(text)}".'
             return _report(codes.WRONG_KIND, node, path, report, message, remedy=remedy)
         if not text and not self.empty:
             return _report(codes.OUT_OF_RANGE, node, path, report, "the text is empty")
@@ -130,7 +133,7 @@ class Text:
         return {"type": kinds, **bounds, "maxLength": self.most}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Integer:
     """A number in plain decimal digits, ``least`` to ``most`` inclusive."""
 
@@ -152,7 +155,7 @@ class Integer:
         return {"type": "integer", "minimum": self.least, "maximum": self.most}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Boolean:
     """``true`` or ``false``, in exactly these spellings."""
 
@@ -167,7 +170,7 @@ class Boolean:
         return {"type": "boolean"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ListOf:
     """A list of ``item``; items that do not fit are reported and left out."""
 
@@ -200,7 +203,7 @@ class ListOf:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class MapOf:
     """A map whose keys the author chooses, each matching ``key`` (linear regular expression)."""
 
@@ -239,7 +242,7 @@ class MapOf:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Key:
     """One key of a record: what stands behind it, and the sentence that explains it."""
 
@@ -248,7 +251,7 @@ class Key:
     required: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RecordOf:
     """A map with known keys; any other is an error."""
 
@@ -297,7 +300,7 @@ class RecordOf:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Either:
     """A word or a record: the short and the long form of the same."""
 
@@ -314,7 +317,7 @@ class Either:
         return {"anyOf": [self.word.schema(), self.record.schema()]}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Anything:
     """A map that is not ours to understand; its value is the node itself."""
 
@@ -327,7 +330,7 @@ class Anything:
         return {"type": "object"}
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Record:
     """The values of one RecordOf, by key; a key that did not fit has a place and no value."""
 
@@ -382,6 +385,12 @@ class Record:
         path = join(self.path, name) if name else self.path
         self.report.add(code, place, path, message, remedy=remedy)
 
+    def warn(self, code: Code, name: str, message: str, *, remedy: str | None = None) -> None:
+        """Report a warning at the value of ``name``."""
+        place: Place = self.places.get(name, self.node)
+        path = join(self.path, name)
+        self.report.add(code, place, path, message, remedy=remedy, severity="warning")
+
 
 def join(path: str, name: str) -> str:
     """The path of a key below ``path``; odd names are quoted, so that it stays one line."""
@@ -408,7 +417,7 @@ def _report(
 
 def _wrong_kind(node: Node, path: str, report: Report, wanted: str) -> _Bad:
     if isinstance(node, Word):
-        found = (node.text[:80] if node.plain else repr(node.text[:80])) or "nothing"
+        found = (shown(node.text) if node.plain else repr(node.text[:80])) or "nothing"
     else:
         found = "a map" if isinstance(node, Mapping) else "a list"
     message = f"{found} stands where {wanted} is wanted"

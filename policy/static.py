@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from policy import document_codes as codes
+from policy.included import preset_name
 from policy.model import (
     Extensions,
     Filesystem,
@@ -98,8 +99,8 @@ def extensions(root: Record) -> Extensions:
         return Extensions()
     require = _require(record)
     accept = frozenset(record.many("accept", str))
-    for name in sorted(require.controls & accept):
-        message = f"{name!r} is required and its absence is accepted"
+    for control in sorted(require.controls & accept):
+        message = f"{control!r} is required and its absence is accepted"
         record.refuse(codes.CONTRADICTION, "accept", message)
     ports = tuple(sorted(set(record.many("loopback", int))))
     return Extensions(
@@ -108,6 +109,7 @@ def extensions(root: Record) -> Extensions:
         limits=_limits(record),
         syscalls=_syscalls(record),
         loopback=ports if record.has("loopback") else None,
+        presets=tuple(name for item in record.items("presets") if (name := preset_name(item))),
     )
 
 

@@ -44,6 +44,9 @@ Action = Literal[
     "change-request",
 ]
 
+# What an explanation quotes of each text that the workload chose: enough to recognise it.
+MAX_SHOWN = 200
+
 _STARS = re.compile(r"[*?\[\]{}\\]")
 
 
@@ -115,13 +118,27 @@ def explain(index: Index, intent: ConnectionIntent | RequestIntent) -> Explanati
         decision = decide_connection(index, intent)
     return Explanation(
         decision=decision,
-        cause=_cause(decision.code, decision.detail),
+        cause=_cause(intent, decision),
         suggestion=suggest(index, intent, decision),
     )
 
 
-def _cause(code: Code, detail: str) -> str:
-    return f"{code.meaning} ({detail})" if detail else code.meaning
+def _cause(intent: ConnectionIntent | RequestIntent, decision: Decision) -> str:
+    """What was asked for, and what the code says about it; the query may hold secrets and stays out."""
+    connection = intent.connection if isinstance(intent, RequestIntent) else intent
+    subject = f"{_shown(connection.host)}:{connection.port}"
+    if isinstance(intent, RequestIntent):
+        subject = f"{_shown(intent.method)} {subject}{_shown(decision.path or intent.path)}"
+    if connection.binary is not None:
+        subject += f" by {_shown(connection.binary)}"
+    detail = f" ({decision.detail})" if decision.detail else ""
+    return f"{subject}: {decision.code.meaning}{detail}"
+
+
+def _shown(text: str) -> str:
+    """Text of the workload's choosing, safe to print on one line."""
+    text = text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
+    return text if text.isprintable() and " " not in text else repr(text)
 
 
 def suggest(
@@ -243,8 +260,8 @@ def _add_binary(grant: Grant, connection: ConnectionIntent, code: Code) -> Sugge
 
 def _accept(index: Index, connection: ConnectionIntent, code: Code) -> Suggestion:
     """Every protocol that the host and port ask for, so that one acceptance is enough."""
-    host = canonical_host(connection.host)
-    grants = index.ports_of(host).get(connection.port, ())
+    _, ports = index.look_up(connection.host)
+    grants = ports.get(connection.port, ())
     asked = sorted({str(g.endpoint.protocol) for g in grants if g.admission.inspect})
     return Suggestion(
         action="accept-feature",

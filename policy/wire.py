@@ -21,7 +21,7 @@ from policy.values import parse_directory, parse_identity
 Plain = None | bool | int | str | list["Plain"]
 
 # No document within the loader's bounds holds more (document.MAX_NODES).
-MAX_ITEMS = 200_000
+MAX_ITEMS = 100_000
 # No text that the loader lets through is longer (document.MAX_WORD), nor any finding about one.
 MAX_TEXT = 65536
 

@@ -4,6 +4,8 @@ import argparse
 import importlib
 import json
 import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
 
 import supervisor
 from supervisor.errors import Code, Refusal
@@ -18,19 +20,39 @@ UNKNOWN_CODE = Code(
 def catalogue() -> dict[str, Code]:
     """Every code of every room, by name; raises ValueError where two rooms claim one name."""
     found: dict[str, Code] = {UNKNOWN_CODE.name: UNKNOWN_CODE}
-    for room in pkgutil.iter_modules(supervisor.__path__, "supervisor."):
-        if not room.ispkg:
-            continue
-        try:
-            module = importlib.import_module(f"{room.name}.codes")
-        except ModuleNotFoundError as missing:
-            if missing.name != f"{room.name}.codes":
-                raise
-            continue
+    for module in code_modules():
         for value in vars(module).values():
             if isinstance(value, Code) and found.setdefault(value.name, value) is not value:
                 raise ValueError(f"two codes are named {value.name}")
+    for code in policy_codes():
+        if found.setdefault(code.name, code) is not code:
+            raise ValueError(f"two codes are named {code.name}")
     return found
+
+
+def policy_codes() -> Iterator[Code]:
+    """The codes of decisions and of findings, and one for each feature that is not enforced.
+
+    The policy imports nothing of the supervisor, so its codes are tuples of its own.
+    """
+    from policy import codes, document_codes
+    from policy.enforced import not_enforced_code
+    from policy.words import FEATURES
+
+    for value in (*vars(codes).values(), *vars(document_codes).values()):
+        if isinstance(value, codes.Code):
+            yield Code(*value)
+    yield from (Code(*not_enforced_code(feature)) for feature in sorted(FEATURES))
+
+
+def code_modules() -> Iterator[ModuleType]:
+    """The modules that declare codes: by convention ``codes`` or ``…_codes`` of a room."""
+    for room in pkgutil.iter_modules(supervisor.__path__, "supervisor."):
+        if room.ispkg:
+            package = importlib.import_module(room.name)
+            for module in pkgutil.iter_modules(package.__path__, f"{room.name}."):
+                if module.name.endswith("codes"):
+                    yield importlib.import_module(module.name)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

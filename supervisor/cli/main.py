@@ -6,6 +6,7 @@ Each command is a module with ``configure(parser)`` and ``run(arguments) -> exit
 import argparse
 import importlib
 import json
+import signal
 import sys
 from typing import NoReturn, Protocol, cast
 
@@ -14,8 +15,16 @@ from supervisor.errors import Refusal
 # name -> (module below supervisor.cli, one line for --help). The lines stand here so that
 # --help imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "start a workload confined, and watch it to its end"),
+    "doctor": ("doctor", "what this kernel and container allow, and what is missing"),
+    "plan": ("plan", "what run would do here, step by step; changes nothing"),
+    "identity": ("identity", "who the workload would be, and which input decided"),
+    "rootfs": ("rootfs", "write the sandbox account into an unpacked root file system"),
+    "policy": ("policy", "the policy laboratory: check, explain, test, diff, show, schema"),
     "explain": ("explain", "what a reason code means and what helps"),
 }
+# Commands that supervise: the signals that the launcher blocked stay blocked for them.
+SUPERVISING = frozenset({"run", "net-init", "sidecar"})
 USAGE_ERROR = 2
 REFUSED = 1
 
@@ -53,6 +62,9 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Run one command and return its exit status (1 refused, 2 usage, otherwise its own)."""
     arguments = build_parser(argv).parse_args(argv)
+    if arguments.command not in SUPERVISING:
+        # The launcher blocked them for those who read a signalfd; everybody else may be stopped.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         return load(arguments.command).run(arguments)
     except Refusal as refusal:

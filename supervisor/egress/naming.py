@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from policy.address import SYNTHETIC_V4, SYNTHETIC_V6
-from policy.host import Address, Host
+from policy.host import Address
 from policy.index import Index
 from supervisor.egress.authority import Authority
 from supervisor.egress.dns import Addresses, Refused
@@ -65,7 +65,7 @@ class Names:
                 v6=tuple(address for address in known if isinstance(address, IPv6Address)),
             )
         index = self._index()
-        if not index.ports_of(Host(name)):
+        if not index.look_up(name)[1]:
             return Refused(why="no rule of the policy names this host")
         kind = Kind.EXACT if name in index.exact else Kind.POOLED
         pair = self._table.assign(name, kind, self._clock())

@@ -17,7 +17,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
-from policy.host import Address
+from policy.host import Address, import_tables
 from policy.index import Index
 from supervisor.egress.acceptor import Acceptor, Take
 from supervisor.egress.caller import CallerFinder
@@ -95,11 +95,10 @@ def preload() -> None:
     import encodings.punycode
 
     import dns.rdata
-    import idna
-    import idna.uts46data
 
+    import_tables()
     dns.rdata.load_all_types()  # type: ignore[no-untyped-call]
-    del concurrent, encodings, idna
+    del concurrent, encodings
 
 
 class Egress:

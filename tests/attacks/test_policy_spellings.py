@@ -7,7 +7,7 @@ address that it stands for; the paired request in plain spelling is allowed.
 import ipaddress
 
 import pytest
-from support.policies import CURL, endpoint, entry, policy, rest
+from support.built_policies import CURL, endpoint, entry, policy, rest
 
 from policy import codes
 from policy.address import judge_addresses

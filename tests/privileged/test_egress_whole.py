@@ -8,6 +8,7 @@ import threading
 
 import dns.message
 import dns.rcode
+from support.built_policies import endpoint
 from support.egress_lab import (
     CAPTURED,
     NAME,
@@ -22,7 +23,6 @@ from support.egress_lab import (
 )
 from support.forked import CLONE_NEWNET, in_child
 from support.monitor import found
-from support.policies import endpoint
 from support.sockets import read_all, read_exactly
 from support.tls_bytes import client_hello
 

@@ -19,10 +19,10 @@ from supervisor.egress.server import Descriptors, Egress, Setup, preload
 from supervisor.egress.synthetic import TABLE_SIZE
 from supervisor.kernel.libc import check, libc
 from supervisor.kernel.sock_diag import open_sock_diag
+from support.built_policies import entry, policy
 from support.forked import CLONE_NEWNET
 from support.monitor import PlayedMonitor, found
 from support.nameserver import NameServer, answering
-from support.policies import entry, policy
 
 INSIDE, OUTSIDE = "192.0.2.1", "192.0.2.2"
 # What is dialled from here is captured wherever it goes; egress itself dials from INSIDE.
@@ -35,7 +35,7 @@ _RULES = """
 table inet lab {
   chain nat { type nat hook output priority -110; policy accept;
     ip daddr 198.18.0.0/15 meta l4proto tcp redirect to :CAPTURE
-    ip6 daddr fd73:616e:6462::/48 meta l4proto tcp redirect to :CAPTURE
+    ip6 daddr fdc6:5e1f:9d07::/64 meta l4proto tcp redirect to :CAPTURE
     ip saddr 192.0.2.3 meta l4proto tcp redirect to :CAPTURE
   }
 }
@@ -148,7 +148,7 @@ class Lab:
 
     def _wire(self):
         run("ip", "link", "set", "lo", "up")
-        for pool in ("198.18.0.0/15", "fd73:616e:6462::/48"):
+        for pool in ("198.18.0.0/15", "fdc6:5e1f:9d07::/64"):
             run("ip", "route", "add", "local", pool, "dev", "lo")
         run("ip", "link", "add", "in0", "type", "veth", "peer", "name", "out0")
         run("ip", "link", "set", "out0", "netns", str(self.outside.tid))

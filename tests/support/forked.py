@@ -1,13 +1,16 @@
 """Run a function in a forked child with its own namespaces, and bring its result back.
 
 State of the kernel never leaks from one privileged test into the next: whatever the function
-did to its process, its namespaces or its identity ends with the child.
+did to its process, its namespaces or its identity ends with the child, and so does every process
+of its group.
 """
 
+import contextlib
 import os
 import pickle
 import select
 import signal
+import struct
 import sys
 import time
 import traceback
@@ -21,6 +24,7 @@ CLONE_NEWNET = 0x40000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWUSER = 0x10000000
 DEADLINE_S = 60.0
+LENGTH = struct.Struct("Q")
 
 
 class ChildFailed(AssertionError):
@@ -46,6 +50,7 @@ def in_child(
 
 
 def _child(function: Callable[[], Any], unshare: int, write_end: int) -> None:
+    os.setpgid(0, 0)
     try:
         if unshare:
             check(libc.unshare(unshare), "unshare")
@@ -53,7 +58,7 @@ def _child(function: Callable[[], Any], unshare: int, write_end: int) -> None:
     except BaseException:
         answer = pickle.dumps((False, traceback.format_exc()))
     # The function may have closed or confined everything but this descriptor.
-    view = memoryview(answer)
+    view = memoryview(LENGTH.pack(len(answer)) + answer)
     while view:
         view = view[os.write(write_end, view) :]
     os._exit(0)
@@ -72,12 +77,18 @@ def _collect(pid: int, read_end: int, deadline_s: float) -> Any:
             if not block:
                 break
             answer += block
+            # Not until end of file: a process that the child started may hold the other end.
+            whole = len(answer) >= LENGTH.size and LENGTH.unpack_from(answer)[0]
+            if whole and len(answer) >= LENGTH.size + whole:
+                break
     finally:
         os.close(read_end)
+        with contextlib.suppress(ProcessLookupError):  # it ended alone
+            os.killpg(pid, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if not answer:
         raise ChildFailed(f"child ended with {status} without an answer")
-    ok, value = pickle.loads(answer)
+    ok, value = pickle.loads(answer[LENGTH.size :])
     if not ok:
         raise ChildFailed(value)
     return value

@@ -4,7 +4,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.policies import CURL, endpoint, entry, policy
+from support.built_policies import CURL, endpoint, entry, policy
 from support.tls_bytes import ECH, client_hello, extension, hello_message, records, server_name
 
 from policy.decide import decide_connection

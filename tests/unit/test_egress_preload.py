@@ -24,7 +24,7 @@ import asyncio, concurrent.futures, socket
 class Answers:
     def answer(self, name):
         if name == "a.example":
-            return Addresses(v4=(ip_address("198.18.0.1"),), v6=(ip_address("fd73:616e:6462::1"),))
+            return Addresses(v4=(ip_address("198.18.0.1"),), v6=(ip_address("fdc6:5e1f:9d07::1"),))
         return Refused(why="no")
 
 made = dict(edns=0)

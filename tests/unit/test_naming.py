@@ -1,6 +1,6 @@
 from ipaddress import ip_address
 
-from support.policies import endpoint, entry, policy
+from support.built_policies import endpoint, entry, policy
 
 from policy.index import compile_policy
 from supervisor.egress.authority import parse_authority
@@ -74,7 +74,7 @@ def test_an_address_of_the_hosts_file_is_judged_by_its_names_and_by_itself():
 def test_a_synthetic_address_that_stands_for_nothing_is_no_target():
     made, _ = names()
     assert made.of_address(ip_address("198.18.0.9"), 443) is None
-    assert made.of_address(ip_address("fd73:616e:6462::9"), 443) is None
+    assert made.of_address(ip_address("fdc6:5e1f:9d07::9"), 443) is None
 
 
 def test_a_proxy_s_target_may_be_a_name_a_synthetic_address_or_a_real_one():

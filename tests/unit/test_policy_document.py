@@ -1,7 +1,7 @@
 """L5, L6: text that would mean different things to different readers is no policy."""
 
 import pytest
-from support.policies import codes_of, errors_of, findings_of, loaded
+from support.loading import codes_of, errors_of, findings_of, loaded
 
 from policy.document import MAX_BYTES, MAX_DEPTH
 
@@ -160,3 +160,17 @@ def test_every_finding_names_place_path_code_message_and_remedy():
         (3, "filesystem_policy.read_only[0]", "policy.bad-path"),
     ]
     assert all(f.message and f.remedy and f.file == "policy.yaml" and f.column for f in found)
+
+
+def test_many_entries_that_are_not_enforced_are_all_reported_and_refuse_nothing():
+    entries = "".join(
+        f"  e{n}: {{endpoints: [{{host: h{n}.example.com, port: 443, protocol: rest, access: full}}, "
+        f"{{host: k{n}.example.com, port: 443, protocol: rest, access: full}}], "
+        "binaries: [{path: /x}]}\n"
+        for n in range(600)
+    )
+
+    policy = loaded(f"version: 1\nnetwork_policies:\n{entries}")
+
+    assert len(policy.not_enforced) == 600
+    assert "2 endpoints" in policy.not_enforced[0].message

@@ -1,7 +1,7 @@
 """network.md section 6, cases 1, 10 and 11; attacks.md B11."""
 
 import pytest
-from support.policies import codes_of, errors_of, findings_of, loaded
+from support.loading import codes_of, errors_of, findings_of, loaded
 
 from policy.builtin import BASELINE, closed_policy
 from policy.model import Limits, Require, Syscalls

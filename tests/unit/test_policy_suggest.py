@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from support.policies import CURL, binary, endpoint, entry, policy, rest
+from support.built_policies import CURL, binary, endpoint, entry, policy, rest
 
 from policy import codes
 from policy.decide import decide_connection, decide_request

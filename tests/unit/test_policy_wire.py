@@ -1,5 +1,6 @@
 """What a compromised parser hands over becomes a policy of exactly the model's types, or an error."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -7,7 +8,9 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.policies import loaded
+from support.example_policy import EXAMPLE
+from support.generated import policies
+from support.loading import loaded
 
 from policy.builtin import closed_policy
 from policy.wire import WireError, from_wire, static_from_wire, to_wire
@@ -30,6 +33,45 @@ def test_a_static_policy_comes_back_equal_with_its_places(policy):
 
     assert back == policy
     assert back.process.origin == policy.process.origin
+
+
+@given(policies)
+def test_a_network_policy_comes_back_equal_and_with_its_places(policy):
+    back = from_wire(over_the_wire(policy))
+
+    assert back == policy
+    assert [it.origin for it in back.network_policies] == [
+        it.origin for it in policy.network_policies
+    ]
+
+
+def test_every_kind_of_rule_and_finding_comes_back():
+    policy = loaded(EXAMPLE)
+    back = from_wire(over_the_wire(policy))
+
+    assert back == policy
+    assert back.findings == policy.findings
+    assert len(back.not_enforced) == 7
+
+
+def test_the_static_half_keeps_what_is_not_enforced_of_the_network_half():
+    static = static_from_wire(over_the_wire(loaded(EXAMPLE)))
+
+    assert static.network_policies == ()
+    assert len(static.not_enforced) == 7
+
+
+EXAMPLE_WIRE = over_the_wire(loaded(EXAMPLE))
+
+
+@given(st.data())
+def test_any_value_of_a_network_policy_replaced_gives_a_policy_or_a_wire_error(data):
+    path = data.draw(st.sampled_from(sorted(places(EXAMPLE_WIRE))))
+    value = data.draw(
+        st.one_of(st.none(), st.text(max_size=5), st.just(0), st.just([]), st.just({}))
+    )
+    with contextlib.suppress(WireError):
+        from_wire(replaced(EXAMPLE_WIRE, path, value))
 
 
 def places(data, path=()):
@@ -87,9 +129,10 @@ def test_a_boolean_is_no_number_and_a_number_no_boolean():
         value = policy
         for index in path:
             value = value[index]
-        if isinstance(value, bool):
+        if isinstance(value, int):
+            other = int(value) if isinstance(value, bool) else bool(value)
             with pytest.raises(WireError):
-                static_from_wire(replaced(policy, path, int(value)))
+                static_from_wire(replaced(policy, path, other))
 
 
 def test_the_monitor_reads_the_static_half_without_yaml_schema_or_network_modules():

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,19 @@ def test_a_value_pattern_matches_what_the_table_says(pattern, yes, no):
     parsed = QueryPattern.parse(pattern[0])
     assert [t for t in yes if not parsed.matches(t)] == []
     assert [t for t in no if parsed.matches(t)] == []
+
+
+def test_after_import_tables_an_international_name_imports_nothing_more():
+    program = (
+        "import sys; from policy.host import canonical_host, import_tables; import_tables(); "
+        "before = set(sys.modules); canonical_host('BÜCHER.example'); "
+        "canonical_host('xn--bcher-kva.example'); print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(policy.__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"

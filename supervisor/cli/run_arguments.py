@@ -1,0 +1,122 @@
+"""The arguments that ``run`` and ``plan`` share, and how they become settings."""
+
+import argparse
+import math
+
+from supervisor.monitor.environment import unusable
+from supervisor.settings import (
+    DEFAULT_GRACE_S,
+    DEFAULT_UMASK,
+    LOG_FORMAT,
+    LOG_LEVEL,
+    RunSettings,
+    container_environment,
+)
+
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("auto", "json", "text")
+LONGEST_S = 10 * 365 * 24 * 3600.0  # above this a number of seconds is a mistake
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--mode", choices=("full", "network-only"), default="full")
+    parser.add_argument("--policy", metavar="FILE", help="the policy; without one, closed")
+    parser.add_argument(
+        "--policy-from-image",
+        action="store_true",
+        help="trust a policy file that is part of the image",
+    )
+    parser.add_argument("--workdir", metavar="DIR", help="workspace and cwd; default /sandbox")
+    parser.add_argument(
+        "--fence",
+        choices=("auto", "namespace", "pod"),
+        default="auto",
+        help="the fence's form; default: the strongest that can be built",
+    )
+    parser.add_argument(
+        "--fence-this-netns",
+        action="store_true",
+        help="fence this network namespace even though it looks like a machine's own",
+    )
+    for name, what in (("uid", "user"), ("gid", "group")):
+        parser.add_argument(f"--{name}", help=f"the workload's {what}: a number or a name")
+    parser.add_argument("--groups", help="its supplementary groups, comma-separated")
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        type=_variable,
+        metavar="NAME[=VALUE]",
+        help="pass a variable of the container on, or set one; may be repeated",
+    )
+    parser.add_argument(
+        "--env-all", action="store_true", help="pass every variable of the container on"
+    )
+    parser.add_argument("-i", "--interactive", action="store_true", help="give it a terminal")
+    parser.add_argument(
+        "-t", "--timeout", type=_seconds, metavar="S", help="end it after S seconds"
+    )
+    parser.add_argument(
+        "--grace",
+        type=_seconds,
+        metavar="S",
+        default=DEFAULT_GRACE_S,
+        help="seconds between TERM and KILL; default %(default)s",
+    )
+    parser.add_argument("--umask", type=_umask, default=DEFAULT_UMASK, help="octal; default 022")
+    parser.add_argument("--log-level", choices=LEVELS, help=f"default info; also {LOG_LEVEL}")
+    parser.add_argument("--log-format", choices=FORMATS, help=f"default auto; also {LOG_FORMAT}")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[--] COMMAND…")
+
+
+def settings_from(arguments: argparse.Namespace) -> RunSettings:
+    """Freeze what was said."""
+    words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
+    environment = container_environment()
+    return RunSettings(
+        command=tuple(words),
+        environment=environment,
+        mode=arguments.mode,
+        policy=arguments.policy,
+        policy_from_image=arguments.policy_from_image,
+        workdir=arguments.workdir,
+        uid=arguments.uid,
+        gid=arguments.gid,
+        groups=arguments.groups,
+        fence=arguments.fence,
+        fence_this_netns=arguments.fence_this_netns,
+        interactive=arguments.interactive,
+        timeout_s=arguments.timeout,
+        grace_s=arguments.grace,
+        umask=arguments.umask,
+        passed=tuple(arguments.env),
+        pass_all=arguments.env_all,
+        log_level=_chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),
+        log_format=_chosen(arguments.log_format, environment.get(LOG_FORMAT), FORMATS, "auto"),
+    )
+
+
+def _chosen(said: str | None, baked: str | None, known: tuple[str, ...], default: str) -> str:
+    """Argv, else the environment if it makes sense, else the default: a log is never worth a stop."""
+    return said or (baked if baked in known else default)
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number) or not 0 < number <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return number
+
+
+def _umask(text: str) -> int:
+    number = int(text, 8)
+    if not 0 <= number <= 0o777:
+        raise argparse.ArgumentTypeError(f"{text} is not an octal mask up to 777")
+    return number
+
+
+def _variable(text: str) -> str:
+    if complaint := unusable(text):
+        raise argparse.ArgumentTypeError(complaint)
+    return text

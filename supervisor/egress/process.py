@@ -1,0 +1,178 @@
+"""The egress process, from the monitor's fork to its end.
+
+It gives up everything it came with before it reads a foreign byte: another uid, no capability, no
+file (Landlock without a rule), and a filter with the calls that it needs. What it imports later is
+imported before.
+"""
+
+import json
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from supervisor.egress.order_messages import (
+    ACCEPTED,
+    ALIVE,
+    MAX_PACKET,
+    POLICY,
+    READY,
+    REJECTED,
+    Order,
+    decode,
+    encode,
+)
+from supervisor.kernel import filters, ids, landlock, prctl, seccomp
+
+HEARTBEAT_S = 1.0
+# The largest policy, normalised (supervisor.startup.forked.ANSWER_BYTES).
+POLICY_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressSpec:
+    """What egress is started with; it reaches the process through the fork."""
+
+    uid: int | None  # None: the monitor is unprivileged and egress stays what it is
+    sockets: dict[str, int]  # by the names of supervisor.fence.request.FencedNamespace
+    names: int  # memfd of the synthetic addresses, kept by the monitor for the next egress
+    hosts: bytes  # /etc/hosts and /etc/resolv.conf as they were before the workload ran
+    resolv_conf: bytes
+    has_ipv6: bool
+    log_json: bool
+    log_level: str
+
+
+def serve(spec: EgressSpec, *, policy: bytes, owners: int, orders: int) -> NoReturn:
+    """Be egress: confine, serve, and end with the process. ``policy`` is the wire form as JSON."""
+    status = 1
+    try:
+        _shed_privileges(spec)
+        _reset_signals()
+        run = _prepare(spec, policy, owners, orders)
+        _confine()
+        run()
+        status = 0
+    except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor
+        import sys
+
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
+
+
+def _shed_privileges(spec: EgressSpec) -> None:
+    os.setsid()
+    if spec.uid is not None:
+        ids.setgroups(())
+        ids.setresgid(spec.uid)
+        prctl.capbset_drop_all()
+        prctl.lock_securebits()
+        ids.setresuid(spec.uid)
+    prctl.clear_ambient()
+    prctl.clear_capabilities()
+    prctl.set_no_new_privs()
+    prctl.set_pdeathsig(signal.SIGKILL)
+    prctl.set_undumpable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _reset_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _confine() -> None:
+    if landlock.abi():
+        landlock.restrict_self(landlock.create(landlock.abi()).descriptor)
+    seccomp.install(filters.egress(), all_threads=True)
+
+
+def _prepare(spec: EgressSpec, policy: bytes, owners: int, orders: int) -> Callable[[], None]:
+    """Import, parse and build everything; what is returned runs confined."""
+    import asyncio
+
+    from supervisor.egress.events import reporter
+    from supervisor.egress.hosts import parse_hosts
+    from supervisor.egress.resolv_conf import parse_resolv_conf
+    from supervisor.egress.server import Descriptors, Egress, Setup, preload
+    from supervisor.egress.synthetic import TABLE_SIZE
+
+    preload()
+    os.ftruncate(spec.names, TABLE_SIZE)  # no change but for the first egress of a sandbox
+    report = reporter(as_json=spec.log_json, level=spec.log_level)
+    setup = Setup(
+        index=_compile(policy),
+        hosts=parse_hosts(spec.hosts),
+        resolv_conf=parse_resolv_conf(spec.resolv_conf),
+        has_ipv6=spec.has_ipv6,
+    )
+    descriptors = Descriptors(
+        **{kind: _listening(spec.sockets, kind) for kind in ("capture", "proxy")},
+        dns_udp=_listening(spec.sockets, "dns_udp"),
+        dns_tcp=_listening(spec.sockets, "dns_tcp"),
+        diag=os.dup(spec.sockets["sock_diag"]),
+        names=spec.names,
+        monitor=owners,
+    )
+    egress = Egress(descriptors, setup, report)
+    channel = socket.socket(fileno=orders)
+    channel.setblocking(False)
+
+    def take_orders() -> None:
+        _obey(channel, egress.use_policy, egress.stop)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(channel.fileno(), take_orders)
+
+        async def beat() -> None:
+            channel.send(encode(Order(READY)))
+            while True:
+                await asyncio.sleep(HEARTBEAT_S)
+                channel.send(encode(Order(ALIVE)))
+
+        async with asyncio.TaskGroup() as tasks:
+            beating = tasks.create_task(beat(), name="heartbeat")
+            await egress.run()
+            beating.cancel()
+
+    return lambda: asyncio.run(main())
+
+
+def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:
+    # Duplicated: egress closes what it was given, the monitor's own must live on in every fork.
+    return tuple(os.dup(sockets[name]) for name in (f"{kind}4", f"{kind}6") if name in sockets)
+
+
+def _compile(policy: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Index, imported late
+    from policy.index import compile_policy
+    from policy.wire import from_wire
+
+    return compile_policy(from_wire(json.loads(policy)))
+
+
+def _obey(
+    channel: socket.socket, use_policy: Callable[..., None], stop: Callable[[], None]
+) -> None:
+    packet, descriptors, _, _ = socket.recv_fds(channel, MAX_PACKET, 1)
+    try:
+        if not packet:
+            stop()  # the monitor is gone
+            return
+        order = decode(packet)
+        if order.kind != POLICY or len(descriptors) != 1:
+            raise ValueError(f"an order that is none: {order.kind!r}")
+        try:
+            use_policy(_compile(os.pread(descriptors[0], POLICY_BYTES, 0)))
+        except ValueError as error:
+            channel.send(encode(Order(REJECTED, order.generation, str(error))))
+        else:
+            channel.send(encode(Order(ACCEPTED, order.generation)))
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)

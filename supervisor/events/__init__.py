@@ -1,0 +1,1 @@
+"""What happened, for operators: one record per line, JSON or readable."""

@@ -1,0 +1,109 @@
+"""What both forms of the fence say in the same words."""
+
+from supervisor.fence.names import BLOCKED_IN, BLOCKED_OUT, NFLOG_GROUP
+from supervisor.fence.request import Served
+from supervisor.kernel.ruleset import (
+    AtMost,
+    Carries,
+    Chain,
+    Count,
+    Hook,
+    Log,
+    Match,
+    Protocol,
+    Redirected,
+    Reject,
+    Rule,
+    ToPort,
+    Verdict,
+)
+
+# Enough to see every attempt of an honest program; a port scan is counted, not logged in full.
+LOGGED_PER_SECOND = 50
+LOGGED_BURST = 100
+
+FILTER_PRIORITY = 0
+# Before -100, where every other table's destination NAT hooks: a mesh or an engine's DNS
+# forwarding must not see the workload's packets first.
+NAT_PRIORITY = -110
+
+_LOGGED = AtMost(LOGGED_PER_SECOND, LOGGED_BURST)
+
+
+def refuse(comment: str, *matches: Match, protocol: Protocol | None = None) -> tuple[Rule, ...]:
+    """Log (up to the rate), count, and answer at once: TCP by reset, the rest by ICMP.
+
+    ``protocol`` says which one the matches are about, where they are about one.
+    """
+    logged = Rule(
+        comment=f"log {comment}",
+        matches=(*matches, _LOGGED),
+        statements=(Log(NFLOG_GROUP, comment),),
+    )
+    reset = Rule(
+        comment=f"{comment} tcp",
+        matches=(*matches, Carries(Protocol.TCP)),
+        statements=(Count(),),
+        ending=Reject.RESET,
+    )
+    prohibited = Rule(
+        comment=comment, matches=matches, statements=(Count(),), ending=Reject.PROHIBITED
+    )
+    match protocol:
+        case None:
+            return (logged, reset, prohibited)
+        case Protocol.TCP:
+            return (logged, reset)
+        case _:
+            return (logged, prohibited)
+
+
+def drop(comment: str, *matches: Match) -> tuple[Rule, ...]:
+    """Log (up to the rate), count, and say nothing."""
+    return (
+        Rule(
+            comment=f"log {comment}",
+            matches=(*matches, _LOGGED),
+            statements=(Log(NFLOG_GROUP, comment),),
+        ),
+        Rule(comment=comment, matches=matches, statements=(Count(),), ending=Verdict.DROP),
+    )
+
+
+# The end of every output chain: whatever nothing accepted.
+REFUSE_OUT = refuse(BLOCKED_OUT)
+
+# The end of every input chain. Silent: an answer would tell strangers that we are here.
+REFUSE_IN = drop(BLOCKED_IN)
+
+
+def direct_dials(served: Served) -> tuple[Rule, ...]:
+    """Refuse a program that dials the capture or DNS port itself instead of being redirected.
+
+    Such a connection has no original destination to be judged by. The proxy port is for dialling.
+    """
+    ports = (
+        (Protocol.TCP, served.capture),
+        (Protocol.TCP, served.dns),
+        (Protocol.UDP, served.dns),
+    )
+    return tuple(
+        rule
+        for protocol, port in ports
+        for rule in refuse(
+            f"direct {protocol.name.lower()} {port}",
+            ToPort(protocol, port),
+            Redirected(yes=False),
+            protocol=protocol,
+        )
+    )
+
+
+# Nothing is ever forwarded, whatever the forwarding sysctl says.
+NO_FORWARDING = Chain(
+    name="forward",
+    kind="filter",
+    hook=Hook.FORWARD,
+    priority=FILTER_PRIORITY,
+    default=Verdict.DROP,
+)

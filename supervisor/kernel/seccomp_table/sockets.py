@@ -1,0 +1,62 @@
+"""Which sockets may exist: families, types and protocols by allow-list.
+
+The families that no row names are refused, AF_ALG, AF_VSOCK, AF_PACKET, AF_XDP and all that the
+kernel loads as a module on first use among them. Types are compared without their flags
+(SOCK_NONBLOCK, SOCK_CLOEXEC), as the kernel does.
+"""
+
+import errno
+
+from supervisor.kernel.seccomp_table.model import ALLOW, Case, Decision, Rule, Switch, refuse
+
+# linux/socket.h, linux/net.h, linux/in.h, linux/netlink.h
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
+SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET = 1, 2, 3, 5
+SOCK_TYPE_MASK = 0xF
+IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP = 0, 6, 17
+NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_NETFILTER = 0, 4, 12
+
+EPERM = refuse(errno.EPERM)
+# What libraries take for "this kernel has no such protocol": Go then listens without MPTCP,
+# libaudit goes on without audit. EPERM ends either.
+NO_PROTOCOL = refuse(errno.EPROTONOSUPPORT)
+
+_UNIX_TYPES = Case((SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET), ALLOW)
+_INTERNET = Switch(
+    1,
+    (
+        Case((SOCK_STREAM,), Switch(2, (Case((IPPROTO_IP, IPPROTO_TCP), ALLOW),), NO_PROTOCOL)),
+        Case((SOCK_DGRAM,), Switch(2, (Case((IPPROTO_IP, IPPROTO_UDP), ALLOW),), NO_PROTOCOL)),
+    ),
+    EPERM,
+    SOCK_TYPE_MASK,
+)
+
+
+def socket_decision(netlink_protocols: tuple[int, ...]) -> Decision:
+    """Decide socket(2), with the given netlink protocols."""
+    netlink = Switch(2, (Case(netlink_protocols, ALLOW),), NO_PROTOCOL)
+    return Switch(
+        0,
+        (
+            Case((AF_UNIX,), Switch(1, (_UNIX_TYPES,), EPERM, SOCK_TYPE_MASK)),
+            Case((AF_INET, AF_INET6), _INTERNET),
+            Case((AF_NETLINK,), Switch(1, (Case((SOCK_RAW, SOCK_DGRAM), netlink),), EPERM, 0xF)),
+        ),
+        EPERM,
+    )
+
+
+SOCKET_RULES = (
+    Rule(
+        "socket",
+        socket_decision((NETLINK_ROUTE,)),
+        "unix, TCP, UDP, and the netlink that lists interfaces. No raw and packet sockets, no"
+        " MPTCP, UDP-Lite, SCTP or ICMP: the fence drops what is not TCP or DNS",
+    ),
+    Rule(
+        "socketpair",
+        Switch(0, (Case((AF_UNIX,), Switch(1, (_UNIX_TYPES,), EPERM, SOCK_TYPE_MASK)),), EPERM),
+        "pairs exist in the unix family only; TIPC would be the other one",
+    ),
+)

@@ -1,0 +1,1 @@
+"""The single-threaded process that launches, reaps, forwards signals and answers two questions."""

@@ -1,0 +1,69 @@
+"""Reason codes of launching and supervising."""
+
+from supervisor.errors import Code
+
+SETUP_FAILED = Code(
+    "launch.setup-failed",
+    "A step between fork and exec failed, so the workload was not started.",
+    "The cause names the step and what the kernel said; 'doctor' shows what this container lacks.",
+)
+READ_BACK = Code(
+    "launch.read-back",
+    "After dropping privileges the kernel reports something else than was asked for.",
+    "Start the container with exactly the capabilities README lists, or with --cap-drop ALL.",
+)
+ROOT_REGAINED = Code(
+    "launch.root-regained",
+    "After dropping privileges the process could become root again.",
+    "This must never happen: report it with the kernel version and the container engine.",
+)
+NOT_EXECUTABLE = Code(
+    "launch.not-executable",
+    "The command exists but cannot be executed by the workload's identity.",
+    "Check its mode, its interpreter line and that its file system is not mounted noexec.",
+)
+NOT_FOUND = Code(
+    "launch.not-found",
+    "The command, or the interpreter it names, does not exist for the workload.",
+    "Check the spelling, the image, and PATH as the workload sees it.",
+)
+TIMED_OUT = Code(
+    "launch.timed-out",
+    "The child did not reach its exec in time.",
+    "A hanging file system below the command or the workdir is the usual reason.",
+)
+DIED = Code(
+    "launch.died",
+    "The child died before its exec without saying why.",
+    "Out of memory is the usual reason: look at the container's memory limit.",
+)
+NOT_MAIN_PROCESS = Code(
+    "monitor.not-main-process",
+    "The supervisor is not the container's main process, so its end would not end the workload.",
+    "Make it the container's entrypoint, without an init in front (podman run without --init).",
+)
+WORKLOAD_TIMEOUT = Code(
+    "monitor.timeout",
+    "The workload ran longer than --timeout allows and was ended.",
+    "Raise --timeout, or look at what the workload was waiting for.",
+)
+KILLED = Code(
+    "monitor.killed",
+    "The workload did not end within the grace period after TERM and was killed.",
+    "Let the workload handle TERM, or raise --grace.",
+)
+SURVIVORS = Code(
+    "monitor.survivors",
+    "Processes of the workload could not be ended in time.",
+    "They are in uninterruptible sleep, usually on a hanging file system; the container's end ends them.",
+)
+EGRESS_CRASH_LOOP = Code(
+    "monitor.egress-crash-loop",
+    "Egress ended again and again within a minute, so the workload was ended.",
+    "The events before this one hold its last words; the container's memory limit is a usual reason.",
+)
+FENCE_CHANGED = Code(
+    "monitor.fence-changed",
+    "Somebody changed the rules of the fence while the workload ran, so the workload was ended.",
+    "Nothing beside the supervisor may change nftables in this network namespace.",
+)

@@ -1,0 +1,180 @@
+"""The monitor's one loop: signals, ended children, the terminal, the deadline."""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from supervisor.errors import Code
+from supervisor.kernel import procfs
+from supervisor.kernel.signalfd import read_signals, signalfd
+from supervisor.monitor.lifecycle import FORWARDED, Command, Finish, Forward, Lifecycle, Sweep
+from supervisor.monitor.terminal import Terminal
+
+# How many ended children are collected before the loop looks at anything else: a fork bomb must
+# not keep the monitor from hearing TERM.
+REAPS_PER_TURN = 1024
+DRAIN_DEADLINE_S = 1.0  # how long a terminal's last output may take once everything has ended
+
+
+def open_signals() -> int:
+    """Block what the monitor handles and return its signalfd; call before the first fork."""
+    return signalfd({*FORWARDED, signal.SIGCHLD})
+
+
+class Keeper(Protocol):
+    """Something beside the workload that the loop keeps going."""
+
+    def deadline(self) -> float | None:
+        """The monotonic time at which ``on_time`` is wanted; in the past: at once."""
+
+    def on_time(self, now: float) -> None:
+        """The deadline passed."""
+
+    def on_exit(self, pid: int, status: int, now: float) -> None:
+        """A child that is not the main process ended; it may or may not be the keeper's."""
+
+    def pids(self) -> frozenset[int]:
+        """The keeper's own processes, which are not the workload's."""
+
+
+class Loop:
+    """Runs one Lifecycle against the kernel. Decides nothing: the Lifecycle does."""
+
+    def __init__(self, *, signals: int, lifecycle: Lifecycle) -> None:
+        self._signals = signals
+        self._main = 0
+        self._lifecycle = lifecycle
+        self._terminal: Terminal | None = None
+        self._finish: Finish | None = None
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._keepers: list[Keeper] = []
+        self._taken: dict[int, Callable[[], None]] = {}
+
+    def watch(self, descriptor: int, on_readable: Callable[[], None]) -> None:
+        """Call ``on_readable`` whenever there is something to read."""
+        self._watched[descriptor] = on_readable
+
+    def unwatch(self, descriptor: int) -> None:
+        """Forget a descriptor; before it is closed."""
+        self._watched.pop(descriptor, None)
+
+    def keep(self, keeper: Keeper) -> None:
+        """Keep this going, too."""
+        self._keepers.append(keeper)
+
+    def take_signal(self, number: int, act: Callable[[], None]) -> None:
+        """This signal is for us and is not forwarded."""
+        self._taken[number] = act
+
+    def fail(self, cause: Code) -> None:
+        """What contains the workload is gone: end it now, with this cause."""
+        self._obey(self._lifecycle.on_failure(cause, now=time.monotonic()))
+
+    def attach(self, terminal: Terminal) -> None:
+        """Pump this terminal as well."""
+        self._terminal = terminal
+
+    def run(self, main: int) -> Finish:
+        """Supervise the process ``main`` until the sandbox has ended."""
+        self._main = main
+        while self._finish is None:
+            self._turn()
+        if self._terminal is not None:
+            self._drain(self._terminal)
+        for keeper in self._keepers:
+            for pid in keeper.pids():
+                os.kill(pid, signal.SIGKILL)  # before they notice that we end, and complain
+        return self._finish
+
+    def _turn(self) -> None:
+        for descriptor, events in self._wait(self._timeout_ms()):
+            if descriptor == self._signals:
+                self._on_signals()
+            elif descriptor in self._watched:
+                self._watched[descriptor]()
+            elif self._terminal is not None:
+                self._terminal.on_ready(descriptor, events)
+        now = time.monotonic()
+        for keeper in self._keepers:
+            due = keeper.deadline()
+            if due is not None and now >= due:
+                keeper.on_time(now)
+        deadline = self._lifecycle.deadline()
+        if deadline is not None and now >= deadline:
+            self._obey(self._lifecycle.on_time(now=now, survivors=len(self._workload())))
+
+    def _wait(self, timeout_ms: float | None) -> list[tuple[int, int]]:
+        poll = select.poll()
+        for watched in (self._signals, *self._watched):
+            poll.register(watched, select.POLLIN)
+        if self._terminal is not None:
+            for descriptor, events in self._terminal.interests().items():
+                poll.register(descriptor, events)
+        return poll.poll(timeout_ms)
+
+    def _timeout_ms(self) -> float | None:
+        candidates = [self._lifecycle.deadline(), *(keeper.deadline() for keeper in self._keepers)]
+        due = [deadline for deadline in candidates if deadline is not None]
+        return max(0.0, min(due) - time.monotonic()) * 1000 if due else None
+
+    def _on_signals(self) -> None:
+        for number in read_signals(self._signals):
+            if number == signal.SIGCHLD:
+                self._reap()
+            elif number in self._taken:
+                self._taken[number]()
+            elif number == signal.SIGWINCH and self._terminal is not None:
+                self._terminal.resize()
+            else:
+                self._obey(self._lifecycle.on_signal(number, now=time.monotonic()))
+
+    def _reap(self) -> None:
+        for _ in range(REAPS_PER_TURN):
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._main:
+                code = os.waitstatus_to_exitcode(status)
+                self._obey(self._lifecycle.on_main_exit(code, now=time.monotonic()))
+            for keeper in self._keepers:
+                keeper.on_exit(pid, status, time.monotonic())
+        # SIGCHLD is not queued: ask for another turn rather than leave the rest for the next one.
+        signal.raise_signal(signal.SIGCHLD)
+
+    def _workload(self) -> list[int]:
+        self._reap()
+        ours = frozenset[int]().union(*(keeper.pids() for keeper in self._keepers))
+        found = procfs.descendants(os.getpid(), procfs.parents())
+        return [pid for pid in found if pid not in ours]
+
+    def _obey(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            match command:
+                case Forward(signal=number):
+                    with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                        os.killpg(self._main, number)
+                case Sweep():
+                    self._sweep()
+                case Finish():
+                    self._finish = command
+
+    def _sweep(self) -> None:
+        # First stop, then kill: what is stopped cannot fork away from under the second pass.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in self._workload():
+                with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                    os.kill(pid, number)
+
+    def _drain(self, terminal: Terminal) -> None:
+        end = time.monotonic() + DRAIN_DEADLINE_S
+        while not terminal.drained() and (left := end - time.monotonic()) > 0:
+            for descriptor, events in self._wait(left * 1000):
+                if descriptor != self._signals:
+                    terminal.on_ready(descriptor, events)

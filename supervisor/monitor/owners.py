@@ -1,0 +1,234 @@
+"""Which processes hold a socket: the monitor's answer to egress, in slices of a few milliseconds.
+
+The question is an inode that the kernel named (sock_diag); the answer is *every* process with a
+descriptor of it, each with its start time, its executable opened, and its ancestors'. A descriptor
+may be in several processes (fork, SCM_RIGHTS), so a hint only says where to look first and a search
+always looks at all of them. Nothing is parsed but ``/proc`` and 20 fixed bytes of a question.
+"""
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from supervisor.egress.owner_messages import (
+    MAX_ANCESTORS,
+    MAX_EXECUTABLES,
+    MAX_HOLDERS,
+    Answer,
+    Holder,
+    Outcome,
+    Question,
+)
+from supervisor.kernel import procfs
+from supervisor.kernel.ids import as_file_owner
+
+SLICE_S = 0.005  # one turn of the monitor's loop
+BUDGET_S = 0.050  # one question in all; over it the connection is denied with its own code
+QUEUED = 64  # questions that wait; egress asks no more at once
+DESCRIPTORS_PER_STEP = 256  # between two looks at the clock
+
+
+class _Problem(Exception):  # noqa: N818 - never leaves this module
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer and the opened executables that go with it; the caller closes them."""
+
+    answer: Answer
+    descriptors: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class _Work:
+    question: Question
+    steps: Iterator[None]
+    spent_s: float = 0.0
+    holders: list[int] = field(default_factory=list)
+
+
+class Owners:
+    """A queue of questions, worked off in slices.
+
+    ``workload`` is its (uid, gid) where ours are others: it owns the processes to look into.
+    """
+
+    def __init__(
+        self,
+        *,
+        workload: tuple[int, int] | None = None,
+        not_workload: frozenset[int] = frozenset(),
+    ) -> None:
+        self._workload = workload
+        self._queue: deque[_Work] = deque()
+        self._not_workload = not_workload
+        self._last_holder = 0
+
+    def exclude(self, pids: frozenset[int]) -> None:
+        """These processes are ours: egress holds the other end of every connection."""
+        self._not_workload = pids
+
+    @property
+    def busy(self) -> bool:
+        """True while a question waits."""
+        return bool(self._queue)
+
+    def ask(self, question: Question) -> Found | None:
+        """Queue a question; an answer only where the queue is full."""
+        if len(self._queue) >= QUEUED:
+            return _over_budget(question)
+        work = _Work(question=question, steps=iter(()))
+        work.steps = self._search(work)
+        self._queue.append(work)
+        return None
+
+    def work(self) -> Iterator[Found]:
+        """Search for at most SLICE_S; yields what was answered meanwhile."""
+        end = time.monotonic() + SLICE_S
+        while self._queue and time.monotonic() < end:
+            with (
+                contextlib.nullcontext()
+                if self._workload is None
+                else as_file_owner(*self._workload)
+            ):
+                found = self._advance(self._queue[0])
+            if found is not None:
+                self._queue.popleft()
+                yield found
+
+    def _search(self, work: _Work) -> Iterator[None]:
+        wanted = f"socket:[{work.question.inode}]"
+        for pid in self._candidates():
+            yield from _holds(pid, wanted, work.holders)
+            if work.holders and work.holders[-1] == pid:
+                self._last_holder = pid
+
+    def _candidates(self) -> list[int]:
+        pids = [int(name) for name in os.listdir("/proc") if name.isascii() and name.isdigit()]
+        own = os.getpid()
+        kept = [pid for pid in pids if pid != own and pid not in self._not_workload]
+        # Programs open connections in series: whoever had the last one is looked at first, so that
+        # an over-long search at least knows one holder. All the others are looked at just the same.
+        kept.sort(key=lambda pid: (pid != self._last_holder, -pid))
+        return kept
+
+    def _advance(self, work: _Work) -> Found | None:
+        """One step of a search; its answer once it has ended."""
+        started = time.monotonic()
+        try:
+            for _ in work.steps:
+                work.spent_s += time.monotonic() - started
+                return None if work.spent_s <= BUDGET_S else _over_budget(work.question)
+            return _describe(work.question, work.holders)
+        except _Problem as problem:
+            return Found(_problem(work.question, problem.outcome))
+
+
+def _problem(question: Question, outcome: Outcome) -> Answer:
+    return Answer(question_id=question.question_id, outcome=outcome)
+
+
+def _over_budget(question: Question) -> Found:
+    return Found(_problem(question, Outcome.OVER_BUDGET))
+
+
+def _holds(pid: int, wanted: str, holders: list[int]) -> Iterator[None]:
+    """Look through the descriptors of one process; adds it to ``holders`` if it has the socket."""
+    directory = f"/proc/{pid}/fd"
+    try:
+        with os.scandir(directory) as entries:
+            for number, entry in enumerate(entries):
+                if number % DESCRIPTORS_PER_STEP == 0:
+                    yield
+                if _link(f"{directory}/{entry.name}") == wanted:
+                    holders.append(pid)
+                    return
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it ended; a process that starts later got the socket from one that we still see
+    except PermissionError:
+        if _is_below_us(pid):
+            raise _Problem(Outcome.UNREADABLE) from None
+        # A kernel thread or another container's process: nobody gave it a socket of the workload.
+
+
+def _link(path: str) -> str | None:
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return None  # closed since it was listed
+
+
+def _is_below_us(pid: int) -> bool:
+    return pid in procfs.descendants(os.getpid(), procfs.parents())
+
+
+def _describe(question: Question, pids: list[int]) -> Found:
+    if not pids:
+        raise _Problem(Outcome.VANISHED)
+    if len(pids) > MAX_HOLDERS:
+        raise _Problem(Outcome.OVER_BUDGET)
+    programs = _Programs()
+    try:
+        holders = tuple(_holder(pid, programs) for pid in pids)
+    except (OSError, ValueError, _Problem) as error:
+        programs.close()
+        if isinstance(error, _Problem):
+            raise
+        gone = isinstance(error, FileNotFoundError | ProcessLookupError)
+        raise _Problem(Outcome.VANISHED if gone else Outcome.UNREADABLE) from error
+    answer = Answer(
+        question_id=question.question_id,
+        outcome=Outcome.FOUND,
+        executables=tuple(programs.paths),
+        holders=holders,
+    )
+    return Found(answer, tuple(programs.descriptors))
+
+
+class _Programs:
+    """Executables by path, each opened once."""
+
+    def __init__(self) -> None:
+        self.paths: list[bytes] = []
+        self.descriptors: list[int] = []
+
+    def index(self, pid: int) -> int:
+        """Open ``/proc/PID/exe`` (the file itself, whatever its name is by now); its number."""
+        link = f"/proc/{pid}/exe"
+        descriptor = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
+        path = os.readlink(os.fsencode(link))
+        for number, known in enumerate(self.paths):
+            if known == path and os.path.sameopenfile(self.descriptors[number], descriptor):
+                os.close(descriptor)
+                return number
+        if len(self.paths) >= MAX_EXECUTABLES:
+            os.close(descriptor)
+            raise _Problem(Outcome.OVER_BUDGET)
+        self.paths.append(path)
+        self.descriptors.append(descriptor)
+        return len(self.paths) - 1
+
+    def close(self) -> None:
+        """Give the descriptors up: there will be no answer."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+def _holder(pid: int, programs: _Programs) -> Holder:
+    start_time, parent = procfs.read_start_and_parent(pid)
+    executable = programs.index(pid)
+    ancestors: list[int] = []
+    own = os.getpid()
+    while parent not in (0, own):
+        if len(ancestors) >= MAX_ANCESTORS:
+            raise _Problem(Outcome.OVER_BUDGET)
+        ancestors.append(programs.index(parent))
+        parent = procfs.read_start_and_parent(parent)[1]
+    if procfs.read_start_and_parent(pid)[0] != start_time:
+        raise _Problem(Outcome.VANISHED)  # the pid is somebody else's by now
+    return Holder(pid=pid, start_time=start_time, executable=executable, ancestors=tuple(ancestors))

@@ -1,0 +1,1 @@
+"""From facts to a running workload: facts → plan (pure data) → execute → report."""

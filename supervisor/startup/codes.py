@@ -1,0 +1,76 @@
+"""Reason codes of start-up."""
+
+from supervisor.errors import Code
+
+POLICY_MISSING = Code(
+    "policy.missing",
+    "The policy that was asked for cannot be opened.",
+    "Check the path as the container sees it, and the mount that brings it there.",
+)
+POLICY_UNTRUSTED = Code(
+    "policy.untrusted",
+    "The policy file could have been written by the image or by somebody else than root.",
+    "Mount it read-only from outside, owned by root and not writable by others; "
+    "for a policy that is part of the image say --policy-from-image.",
+)
+POLICY_INVALID = Code(
+    "policy.invalid",
+    "The policy has findings.",
+    "Run 'sandbox-supervisor policy check FILE' and mend what it lists.",
+)
+POLICY_LOADER = Code(
+    "policy.loader-failed",
+    "The confined child that reads the policy ended without an answer.",
+    "A document that needs more memory or time than the loader's limits is the usual reason.",
+)
+MODE_NEEDS_UNPRIVILEGED = Code(
+    "startup.mode-needs-unprivileged",
+    "--mode network-only is for a container that already runs unprivileged.",
+    "Use 'sidecar' for the container that enforces the network, or --mode full for one "
+    "container that does everything.",
+)
+MODE_UNSUPPORTED = Code(
+    "startup.mode-unsupported",
+    "This build does not have what the mode needs.",
+    "Use --mode full.",
+)
+CAPABILITY_MISSING = Code(
+    "startup.capability-missing",
+    "The container lacks a capability that this start needs.",
+    "Add it to the container, or start the container as the workload's own uid with --cap-drop ALL.",
+)
+PLAN_LIMIT = Code(
+    "startup.limit",
+    "A resource limit is above what the container itself has.",
+    "Lower it in the policy, or raise the container's own limit.",
+)
+SECLUSION_FAILED = Code(
+    "startup.seclusion-failed",
+    "Making the workload's own process ids and mounts failed in a way that was not foreseen.",
+    "Out of memory is the usual reason; run 'sandbox-supervisor doctor'.",
+)
+CONTROL_REQUIRED = Code(
+    "startup.control-required",
+    "The policy requires a control that this container cannot give.",
+    "Give the container what the cause names, or take the control out of 'supervisor: require'.",
+)
+PID_LIMIT = Code(
+    "startup.pid-limit",
+    "The container has no limit on its number of processes.",
+    "Start it with --pids-limit (podman) or set the kubelet's podPidsLimit.",
+)
+FENCE_FORM = Code(
+    "startup.fence-form",
+    "The fence that this container allows is weaker than the policy requires.",
+    "Add SYS_ADMIN and NET_ADMIN, allow user namespaces, or lower supervisor.require.fence.",
+)
+NOT_ENFORCED = Code(
+    "startup.not-enforced",
+    "The policy relies on something this start does not enforce.",
+    "Remove it from the policy, or list the feature that the finding names under 'supervisor: accept'.",
+)
+HOSTS_TOO_LARGE = Code(
+    "startup.file-too-large",
+    "A file that the container engine writes (hosts, resolv.conf) is longer than any engine makes it.",
+    "Look at who else writes it.",
+)

@@ -1,0 +1,91 @@
+"""Which policy holds: the file that argv names, or the built-in closed one."""
+
+import dataclasses
+import json
+from typing import NamedTuple
+
+from policy.builtin import closed_policy
+from policy.model import Policy
+from supervisor.errors import Refusal
+from supervisor.settings import RunSettings
+from supervisor.startup import codes
+from supervisor.startup.forked import NoAnswer, ask_child
+from supervisor.startup.policy_file import read_policy
+
+SHOWN_FINDINGS = 5  # the rest is one 'policy check' away
+
+
+class LoadedPolicy(NamedTuple):
+    """The static half, read and checked; and the whole as egress will read it."""
+
+    static: Policy
+    allows_network: bool
+    whole: bytes  # policy.wire as JSON
+
+
+def obtain_policy(settings: RunSettings) -> LoadedPolicy:
+    """The policy that holds.
+
+    An absent policy is the closed one; one that was asked for and is missing, empty or bad stops
+    the start. YAML is parsed by an unprivileged child; what it answers is checked again.
+    """
+    if settings.policy is None:
+        from policy.wire import to_wire
+
+        closed = closed_policy()
+        return LoadedPolicy(
+            closed, allows_network=False, whole=json.dumps(to_wire(closed)).encode()
+        )
+    path = settings.policy
+    text = read_policy(path, from_image=settings.policy_from_image)
+    try:
+        answer = ask_child(lambda: load_to_wire(text, path))
+    except NoAnswer as error:
+        raise Refusal(codes.POLICY_LOADER, f"{path}: {error}") from error
+    return accept(answer, path)
+
+
+def load_to_wire(text: bytes, path: str) -> bytes:
+    """In the unprivileged child: the policy, or its findings, as JSON."""
+    from policy.findings import PolicyError
+    from policy.load import load
+    from policy.wire import to_wire
+
+    try:
+        answer = {"policy": to_wire(load(text, file=path))}
+    except PolicyError as error:
+        answer = {"findings": [str(finding) for finding in error.findings]}
+    return json.dumps(answer).encode()
+
+
+def accept(answer: bytes, path: str) -> LoadedPolicy:
+    """What the child answered, checked. Raises Refusal."""
+    from policy.wire import WireError, static_from_wire
+
+    try:
+        document = json.loads(answer)
+    except ValueError as error:
+        raise Refusal(codes.POLICY_LOADER, f"{path}: {error}") from error
+    match document:
+        case {"policy": wire}:
+            try:
+                static = static_from_wire(wire)
+            except WireError as error:
+                raise Refusal(codes.POLICY_LOADER, f"{path}: {error}") from error
+            whole = json.dumps(wire).encode()
+            return LoadedPolicy(static, allows_network=allows_network(wire), whole=whole)
+        case {"findings": [*findings]}:
+            raise Refusal(codes.POLICY_INVALID, _shown([str(finding) for finding in findings]))
+        case _:
+            raise Refusal(codes.POLICY_LOADER, f"{path}: the loader's answer has no known form")
+
+
+def allows_network(wire: list[object]) -> bool:
+    """Does a policy in wire form have an entry under ``network_policies``?"""
+    names = [field.name for field in dataclasses.fields(Policy)]
+    return bool(wire[1 + names.index("network_policies")])
+
+
+def _shown(findings: list[str]) -> str:
+    more = len(findings) - SHOWN_FINDINGS
+    return "; ".join(findings[:SHOWN_FINDINGS] + ([f"and {more} more"] if more > 0 else []))

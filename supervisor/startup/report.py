@@ -1,0 +1,82 @@
+"""The containment report: what was asked for, what holds, by which mechanism. Pure data.
+
+``as_dict`` is the JSON form; ``table`` is the one for people.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+VERSION = 1
+State = Literal["enforced", "degraded", "absent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """One thing that stands between the workload and the rest."""
+
+    name: str
+    state: State
+    mechanism: str
+    verified: str  # how it is known to hold: a read-back, a probe
+    allowed_by: str = ""  # who lets it be less than "enforced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainmentReport:
+    """The state of one start."""
+
+    identity: Mapping[str, object]
+    policy: Mapping[str, object]
+    kernel: str
+    controls: tuple[Control, ...]
+    warnings: tuple[str, ...]
+    withheld: tuple[str, ...]
+    workspace: Mapping[str, object]
+    stages_ms: Mapping[str, float]
+
+    def as_dict(self) -> dict[str, object]:
+        """The JSON object."""
+        return {
+            "version": VERSION,
+            "identity": dict(self.identity),
+            "policy": dict(self.policy),
+            "kernel": self.kernel,
+            "controls": [asdict(control) for control in self.controls],
+            "warnings": list(self.warnings),
+            "withheld": list(self.withheld),
+            "workspace": dict(self.workspace),
+            "stages_ms": dict(self.stages_ms),
+        }
+
+
+def table(report: Mapping[str, object]) -> str:
+    """The report's JSON object as lines for people."""
+    identity = _mapping(report["identity"])
+    groups = ",".join(str(group) for group in _sequence(identity["groups"])) or "none"
+    lines = [
+        f"identity   {identity['user']} ({identity['uid']}:{identity['gid']}), groups {groups}",
+        f"policy     {_mapping(report['policy'])['file']}",
+    ]
+    for control in map(_mapping, _sequence(report["controls"])):
+        permission = f"; allowed by {control['allowed_by']}" if control["allowed_by"] else ""
+        lines.append(
+            f"{control['state']!s:<10} {control['name']!s:<16} {control['mechanism']}"
+            f" ({control['verified']}{permission})"
+        )
+    lines += [f"warning    {warning}" for warning in _sequence(report["warnings"])]
+    if withheld := _sequence(report["withheld"]):
+        lines.append(f"withheld   {len(withheld)} variables: {' '.join(map(str, withheld))}")
+    return "\n".join(lines)
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"not an object: {value!r}")
+    return value
+
+
+def _sequence(value: object) -> Sequence[object]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"not a list: {value!r}")
+    return value

@@ -1,0 +1,127 @@
+"""``run``: from argv to the workload's exit status."""
+
+import resource
+import time
+from typing import NamedTuple
+
+from supervisor.errors import Refusal
+from supervisor.events.log import Log
+from supervisor.identity.account_files import read_accounts
+from supervisor.identity.mapped import check_identity_mapped
+from supervisor.kernel import capabilities, prctl
+from supervisor.monitor import codes as monitor_codes
+from supervisor.monitor.lifecycle import SUPERVISOR_STATUS, Finish, Lifecycle
+from supervisor.monitor.loop import Loop, open_signals
+from supervisor.settings import RunSettings, runtime_tree
+from supervisor.startup.containment import containment
+from supervisor.startup.execute import Running, execute
+from supervisor.startup.facts import Facts, gather
+from supervisor.startup.network import NetworkKeeping
+from supervisor.startup.plan import Plan, build
+from supervisor.startup.policy import LoadedPolicy, obtain_policy
+from supervisor.startup.report import table
+from supervisor.startup.stages import Stages
+from supervisor.startup.termination import write_termination_log
+
+# What a shell says of a command that it cannot execute or find: exit status of POSIX sh.
+# What the monitor needs while the workload runs: to end processes of other uids and to look into
+# them, to start egress again under its own uid, and to join namespaces for later launches.
+KEPT_CAPABILITIES = ("KILL", "SETUID", "SETGID", "SETPCAP", "SYS_PTRACE", "SYS_ADMIN")
+EXEC_STATUS = {monitor_codes.NOT_EXECUTABLE: 126, monitor_codes.NOT_FOUND: 127}
+
+
+def run(settings: RunSettings) -> int:
+    """Start the workload, watch it to its end, return the container's exit status."""
+    log = Log(format=settings.log_format, level=settings.log_level)
+    signals = open_signals()  # first: from here on no signal is lost
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    prctl.set_child_subreaper()
+    lifecycle = Lifecycle(grace_s=settings.grace_s, timeout_s=settings.timeout_s)
+    loop = Loop(signals=signals, lifecycle=lifecycle)
+    try:
+        plan, running = _start(settings, loop, log)
+    except Refusal as refusal:
+        return _refused(refusal, log)
+    prctl.keep_capabilities(capabilities.numbers(KEPT_CAPABILITIES))
+    if running.terminal is not None:
+        loop.attach(running.terminal)
+        log.raise_level("error")  # the terminal is raw and the workload's
+    lifecycle.start(now=time.monotonic())
+    finish = loop.run(running.main)
+    if running.terminal is not None:
+        running.terminal.close()
+    return _finished(finish, plan, log)
+
+
+class Prepared(NamedTuple):
+    """Everything that is decided before the first change."""
+
+    plan: Plan
+    facts: Facts
+    policy: LoadedPolicy
+
+
+def prepare(settings: RunSettings, stages: Stages) -> Prepared:
+    """Gather, load, decide; changes nothing. Raises Refusal."""
+    facts = gather()
+    stages.mark("facts")
+    loaded = obtain_policy(settings)
+    stages.mark("policy")
+    plan = build(
+        settings=settings,
+        facts=facts,
+        policy=loaded.static,
+        serves_network=loaded.allows_network,
+        accounts=read_accounts("/"),
+        supervisor_tree=runtime_tree(),
+    )
+    check_identity_mapped(plan.identity)
+    stages.mark("plan")
+    return Prepared(plan, facts, loaded)
+
+
+def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
+    stages = Stages()
+    plan, facts, policy = prepare(settings, stages)
+    keeping = NetworkKeeping(
+        settings=settings,
+        workload=(plan.identity.uid, plan.identity.gid),
+        policy=policy,
+        facts=facts,
+        loop=loop,
+        log=log,
+    )
+    running = execute(plan, facts=facts, on_fence=keeping.start, log=log, stages=stages)
+    report = containment(plan, running, facts, stages).as_dict()
+    if log.as_json:
+        log.emit("sandbox.started", pid=running.main, report=report)
+    else:
+        log.say(table(report))
+    return plan, running
+
+
+def _refused(refusal: Refusal, log: Log) -> int:
+    status = EXEC_STATUS.get(refusal.code, SUPERVISOR_STATUS)
+    fields: dict[str, object] = {"status": status, **refusal.as_dict()}
+    if log.as_json:
+        log.emit("start.refused", level="error", **fields)
+    else:
+        log.say(
+            f"sandbox-supervisor: refused: {refusal.code.name}\n"
+            f"  cause:  {refusal.cause}\n  remedy: {refusal.remedy}"
+        )
+    write_termination_log(fields)
+    return status
+
+
+def _finished(finish: Finish, plan: Plan, log: Log) -> int:
+    fields: dict[str, object] = {"status": finish.status, "user": plan.identity.user}
+    if finish.cause is not None:
+        fields |= {
+            "code": finish.cause.name,
+            "cause": finish.cause.meaning,
+            "remedy": finish.cause.remedy,
+        }
+    log.emit("sandbox.ended", level="info" if finish.cause is None else "warning", **fields)
+    write_termination_log(fields)
+    return finish.status

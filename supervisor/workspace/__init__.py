@@ -1,0 +1,1 @@
+"""Which files become the workload's: planned as data, then done descriptor by descriptor."""

@@ -1,0 +1,170 @@
+"""``run`` as the entrypoint of real containers: who the workload is, and what it is left with."""
+
+import json
+import os
+
+import pytest
+from support.sandbox import DEBIAN, IDENTITY, fields_of, refusal_of, sandboxed
+
+LIMITED = ("--cap-drop=ALL", "--cap-add=NET_ADMIN,SETUID,SETGID,SETPCAP,KILL,SYS_PTRACE")
+FORMS = {
+    "default capabilities": (),
+    "SYS_ADMIN and NET_ADMIN": ("--cap-add=SYS_ADMIN,NET_ADMIN",),
+    "six capabilities and an own workspace": (*LIMITED, "--volume={owned}:/sandbox"),
+    "no network": ("--network=none",),
+    "read-only root": ("--read-only", "--tmpfs=/sandbox"),
+    "an inherited group": ("--group-add=27",),
+}
+STATUS = "cat /proc/self/status; ls /proc/self/fd; tail -n +3 /proc/net/dev"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_workload_is_left_with_nothing_but_its_identity(form, tmp_path):
+    os.chown(tmp_path, 4242, 4242)
+    tmp_path.chmod(0o755)  # root without DAC_OVERRIDE has to get in
+    options = [option.format(owned=tmp_path) for option in FORMS[form]]
+
+    result = sandboxed("sh", "-c", STATUS, options=options).checked()
+    fields = fields_of(result.stdout)
+
+    assert fields["Uid"] == fields["Gid"] == "4242 4242 4242 4242"
+    assert fields["Groups"] == ""
+    assert [fields[f"Cap{name}"] for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")] == ["0" * 16] * 5
+    assert fields["NoNewPrivs"] == "1"
+    assert fields["Seccomp"] == "2"
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if line.isdigit()] == ["0", "1", "2", "3"]  # 3: ls reading
+    interfaces = [
+        line.split(":")[0].strip() for line in lines if line.endswith(" 0") and ":" in line
+    ]
+    assert interfaces == ["lo"]
+
+
+def test_an_unprivileged_container_needs_no_capability():
+    """Row of the issue: uid 4242 without any capability, in its own user namespace."""
+    result = sandboxed(
+        "sh", "-c", STATUS,
+        identity=(),
+        options=(
+            "--user=4242:4242", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only",
+            "--volume=/sandbox", "--mount=type=tmpfs,destination=/work,chown",
+        ),
+        arguments=("--workdir=/work",),
+    ).checked()  # fmt: skip
+    fields = fields_of(result.stdout)
+
+    assert fields["Uid"] == "4242 4242 4242 4242"
+    assert fields["CapBnd"] == fields["CapEff"] == "0" * 16
+
+
+def test_declared_groups_are_exactly_what_the_workload_has():
+    result = sandboxed(
+        "cat", "/proc/self/status", arguments=("--groups=3000,2000",), options=("--group-add=27",)
+    )
+
+    assert fields_of(result.checked().stdout)["Groups"] == "2000 3000"
+
+
+@pytest.mark.parametrize(
+    "uid", ["0", "00", "+0", " 0", "-1", "4294967295", "4294967296", "1e3", "٣", "1000:0", "01000"]
+)
+def test_a_uid_that_is_not_one_canonical_number_above_zero_stops_the_start(uid):
+    """attacks.md A1, against a real container."""
+    result = sandboxed("id", identity=(), environment={"SANDBOX_UID": uid, "SANDBOX_GID": "4242"})
+
+    assert result.returncode == 125
+    assert refusal_of(result)["code"].startswith("identity.")
+    assert "uid=" not in result.stdout
+
+
+def test_a_name_that_means_root_stops_the_start():
+    result = sandboxed("id", identity=("--uid=root", "--gid=4242"))
+
+    assert (result.returncode, refusal_of(result)["code"]) == (125, "identity.root")
+
+
+def test_the_images_own_variables_cannot_choose_policy_or_mode():
+    """attacks.md L15: what an image can bake never weakens the sandbox."""
+    baked = {"SANDBOX_POLICY": "/evil.yaml", "OPENSHELL_SUPERVISOR_TOPOLOGY": "sidecar"}
+
+    result = sandboxed("env", environment=baked).checked()
+
+    assert not [name for name in baked if name in result.stdout]
+
+
+def test_setuid_programs_of_the_image_gain_nothing():
+    """attacks.md A6, paired: the same program runs, as nobody else than before."""
+    script = "cp /usr/bin/id . && chmod u+s id && ./id -u; ls -l /usr/bin/passwd; passwd -d root"
+
+    result = sandboxed("sh", "-c", script)
+
+    assert result.stdout.splitlines()[0] == "4242"
+    assert "rws" in result.stdout.splitlines()[1]
+    assert result.returncode != 0
+
+
+def test_a_user_namespace_that_is_forbidden_is_a_refusal_with_a_remedy(pytestconfig):
+    profile = pytestconfig.rootpath / "tests/container/docker-like-seccomp.json"
+
+    result = sandboxed("id", options=(f"--security-opt=seccomp={profile}",))
+
+    refusal = refusal_of(result)
+    assert result.returncode == 125
+    assert refusal["code"].startswith("fence.")
+    assert "SYS_ADMIN" in refusal["remedy"] or "seccomp" in refusal["remedy"]
+
+
+def test_network_none_counts_as_fenced_where_no_namespace_can_be_made(pytestconfig):
+    profile = pytestconfig.rootpath / "tests/container/docker-like-seccomp.json"
+
+    result = sandboxed("id", "-u", options=(f"--security-opt=seccomp={profile}", "--network=none"))
+
+    assert result.checked().stdout == "4242\n"
+
+
+def test_without_an_identity_nothing_is_started():
+    result = sandboxed("id", identity=())
+
+    assert (result.returncode, refusal_of(result)["code"]) == (125, "identity.none-given")
+
+
+def test_an_image_without_account_files_is_enough():
+    result = sandboxed("/hello", image="localhost/sandbox-test/scratch")
+
+    assert result.checked().stdout
+
+
+def test_the_report_names_every_control():
+    result = sandboxed("true").checked()
+    records = [json.loads(line) for line in result.stderr.splitlines()]
+    report = next(record["report"] for record in records if record["event"] == "sandbox.started")
+
+    states = {control["name"]: control["state"] for control in report["controls"]}
+    assert states == dict.fromkeys(("privileges", "network", "files", "system calls"), "enforced")
+    assert report["identity"]["uid"] == IDENTITY
+    assert records[-1]["event"] == "sandbox.ended"
+
+
+def test_plan_and_doctor_change_nothing_and_answer_in_json():
+    planned = sandboxed("id", verb="plan", arguments=("--json",), log=False).checked()
+    doctor = sandboxed(verb="doctor", identity=(), arguments=("--json",), log=False)
+
+    steps = [step["step"] for step in json.loads(planned.stdout)["steps"]]
+    assert steps[0] == "AddAccount"
+    assert steps[-1] == "StartWorkload"
+    found = {check["name"]: check["found"] for check in json.loads(doctor.stdout)}
+    assert found["closed network"] == found["landlock"] == found["main process"] == "found"
+
+
+def test_a_policy_of_the_image_is_not_trusted_unless_argv_says_so(tmp_path):
+    (tmp_path / "policy.yaml").write_text("version: 1\n")
+    mounted = sandboxed(
+        "id", "-u", arguments=("--policy=/policy/policy.yaml",),
+        options=(f"--volume={tmp_path}:/policy:ro",),
+    )  # fmt: skip
+    of_image = sandboxed("id", arguments=("--policy=/etc/hostname",), image=DEBIAN)
+    missing = sandboxed("id", arguments=("--policy=/nowhere.yaml",))
+
+    assert mounted.checked().stdout == "4242\n"
+    assert refusal_of(missing)["code"] == "policy.missing"
+    assert of_image.returncode == 125

@@ -1,0 +1,95 @@
+"""Run a workload sandboxed in a real container, as a user would."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.podman import Container, Mount, Result, run, running
+
+PROJECT = Path(__file__).resolve().parents[2]
+RUNTIME = Path(os.environ.get("SANDBOX_RUNTIME", PROJECT / ".build/runtime"))
+TREE = "/opt/sandbox-supervisor"
+ENTRYPOINT = f"{TREE}/sandbox-supervisor"
+DEBIAN = "localhost/sandbox-test/debian"
+IDENTITY = 4242
+AS_4242 = (f"--uid={IDENTITY}", f"--gid={IDENTITY}")
+
+
+def mounts() -> tuple[Mount, ...]:
+    """The runtime, read-only, where images expect it."""
+    return (Mount(source=RUNTIME, target=TREE),)
+
+
+def command_line(
+    *command: str, verb: str, identity: Sequence[str], arguments: Sequence[str], log: bool
+) -> list[str]:
+    """The words behind the entrypoint."""
+    logged = ("--log-format=json",) if log else ()
+    behind = ("--", *command) if command else ()
+    return [verb, *identity, *logged, *arguments, *behind]
+
+
+def sandboxed(
+    *command: str,
+    image: str = DEBIAN,
+    verb: str = "run",
+    identity: Sequence[str] = AS_4242,
+    arguments: Sequence[str] = (),
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    log: bool = True,
+) -> Result:
+    """``podman run`` with our entrypoint; ``options`` are podman's, ``arguments`` are ours."""
+    given = [f"--env={name}={value}" for name, value in (environment or {}).items()]
+    return run(
+        image,
+        *options,
+        *given,
+        entrypoint=ENTRYPOINT,
+        command=command_line(*command, verb=verb, identity=identity, arguments=arguments, log=log),
+        mounts=mounts(),
+    )
+
+
+@contextmanager
+def sandbox(
+    *command: str,
+    arguments: Sequence[str] = (),
+    options: Sequence[str] = (),
+    image: str = DEBIAN,
+) -> Iterator[Container]:
+    """The same in the background, for as long as the block lasts."""
+    line = command_line(*command, verb="run", identity=AS_4242, arguments=arguments, log=True)
+    with running(
+        image, *options, entrypoint=ENTRYPOINT, command=line, mounts=mounts()
+    ) as container:
+        yield container
+
+
+def wait_for(container: Container, text: str, *, deadline_s: float = 30.0) -> str:
+    """What the container printed, as soon as ``text`` is in it; AssertionError after the deadline."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        logs = container.logs()
+        if text in logs.stdout:
+            return logs.stdout
+        time.sleep(0.05)
+    raise AssertionError(f"{text!r} not printed within {deadline_s} s: {container.logs()}")
+
+
+def fields_of(status: str) -> dict[str, str]:
+    """``/proc/PID/status`` as a mapping, white space folded."""
+    pairs = (line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return {name: " ".join(value.split()) for name, value in pairs}
+
+
+def refusal_of(result: Result) -> dict[str, str]:
+    """The refusal that was logged; AssertionError with everything printed if there is none."""
+    for line in result.stderr.splitlines():
+        record = json.loads(line)
+        if record["event"] == "start.refused":
+            return record
+    raise AssertionError(result)

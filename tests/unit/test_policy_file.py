@@ -1,0 +1,23 @@
+import os
+import stat
+
+from supervisor.startup.policy_file import untrusted
+
+
+def facts(mode=stat.S_IFREG | 0o644, uid=0):
+    return os.stat_result((mode, 1, 1, 1, uid, 0, 10, 0, 0, 0))
+
+
+def test_a_root_owned_regular_file_is_trusted():
+    assert untrusted(facts()) is None
+
+
+def test_a_file_that_others_own_or_may_write_is_not():
+    assert "uid 1000" in untrusted(facts(uid=1000))
+    assert "write" in untrusted(facts(mode=stat.S_IFREG | 0o664))
+    assert "write" in untrusted(facts(mode=stat.S_IFREG | 0o646))
+
+
+def test_a_fifo_or_device_is_not():
+    assert "regular" in untrusted(facts(mode=stat.S_IFIFO | 0o644))
+    assert "regular" in untrusted(facts(mode=stat.S_IFCHR | 0o644))
