@@ -164,8 +164,8 @@ def idle(peer, processes):
 
 def whole(peer, processes, modes):
     """Tunnel set-up and HTTP through the whole egress, and through squid, in own namespaces."""
+    from support.built_policies import endpoint
     from support.egress_lab import OUTSIDE, PROGRAM, Lab, rules
-    from support.policies import endpoint
 
     index = rules(endpoint(OUTSIDE, 7000), endpoint(OUTSIDE, 80), program=PROGRAM)
     lab = Lab(index, apart=processes.fork)

@@ -93,8 +93,9 @@ class Acceptor:
 
 
 def _open_reserve() -> int | None:
+    """A second number for something open already: a confined process may not open files."""
     try:
-        return os.dup(0)  # a confined process may open nothing
+        return os.dup(0)
     except OSError:
         return None
 

@@ -94,6 +94,8 @@ class HttpSession:
         """Begin, with what the client sent already."""
         if early:
             self._run(self._talk.client_data(early))
+        if self._client.has_ended:
+            self._run(self._talk.client_closed())
         self._client.pull()
 
     # --- commands

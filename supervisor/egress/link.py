@@ -71,6 +71,11 @@ class Link:
         return len(self._backlog)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the peer's end was read already."""
+        return self._ended
+
+    @property
     def has_input(self) -> bool:
         """Whether bytes or the end wait to be read, asked of the kernel without reading."""
         if self.sock is None:

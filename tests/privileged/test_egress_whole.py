@@ -437,3 +437,18 @@ def test_a_fault_of_ours_ends_egress_with_its_cause():
         return repr(lab.error)
 
     assert "ZeroDivisionError" in in_child(inside, unshare=CLONE_NEWNET)
+
+
+@in_lab(endpoint(NAME, 80))
+def test_a_client_that_ends_in_the_same_packet_as_it_asks_is_answered_and_ended(lab):
+    lab.listen(80, http_ok)
+    sock = lab.dial(address_of(lab, NAME), 80)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    sock.sendall(f"GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+    sock.shutdown(socket.SHUT_WR)
+    assert read_all(sock).startswith(b"HTTP/1.1 200 ")
+    proxied = lab.dial(*lab.proxy_address)
+    proxied.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    proxied.sendall(f"GET http://{NAME}/ HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+    proxied.shutdown(socket.SHUT_WR)
+    assert read_all(proxied).startswith(b"HTTP/1.1 200 ")
