@@ -140,11 +140,10 @@ def test_the_report_names_every_control():
     report = next(record["report"] for record in records if record["event"] == "sandbox.started")
 
     states = {control["name"]: control["state"] for control in report["controls"]}
-    for control in ("privileges", "network", "files", "system calls"):
-        assert states.pop(control) == "enforced"
-    # What this container cannot give is named, not left out.
-    assert set(states.values()) <= {"absent", "degraded", "enforced"}
-    assert states["private-proc"] == "absent"
+    wanted = ("privileges", "network", "files", "system calls", "processes")
+    assert {name: states[name] for name in wanted} == dict.fromkeys(wanted, "enforced")
+    assert report["proof"]["surprises"] == []
+    assert all(control["probes"] for control in report["controls"] if control["name"] in wanted)
     assert report["identity"]["uid"] == IDENTITY
     assert records[-1]["event"] == "sandbox.ended"
 

@@ -98,4 +98,4 @@ def _check_alone() -> None:
 
 def _check_shm(foreign: int) -> None:
     if os.stat("/dev/shm").st_dev == foreign:  # noqa: S108 - its very place
-        raise OSError(errno.EXDEV, "/dev/shm is the container's")
+        raise OSError(errno.EXDEV, "shared memory is the container's")
