@@ -21,6 +21,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "what run would do here, step by step; changes nothing"),
     "identity": ("identity", "who the workload would be, and which input decided"),
     "rootfs": ("rootfs", "write the sandbox account into an unpacked root file system"),
+    "install": ("install", "copy the self-contained runtime into a volume"),
+    "volumes-init": ("volumes_init", "make the volumes of a pod usable for the workload"),
+    "seed": ("seed", "copy the image's work directory into an empty volume, once"),
+    "manifest": ("manifest", "write the pod for Kubernetes and podman kube play"),
     "policy": ("policy", "the policy laboratory: check, explain, test, diff, show, schema"),
     "explain": ("explain", "what a reason code means and what helps"),
 }

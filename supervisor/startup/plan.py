@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from policy.builtin import BASELINE
 from policy.model import Policy
 from supervisor.errors import Refusal
-from supervisor.fence.request import Loopback, PodRequest, Served
+from supervisor.fence.request import PROXY_PORT, Loopback, PodRequest, Served
 from supervisor.identity.accounts import Accounts
 from supervisor.identity.decide import Identity, check_reserved, decide
 from supervisor.identity.entries import plan_entries
@@ -93,6 +93,7 @@ def build(
         identity=identity_environment(identity),
         named=settings.passed,
         pass_all=settings.pass_all,
+        proxy_port=PROXY_PORT if settings.proxy_env and serves_network else None,
     )
     workspace = _workspace(settings, facts, policy, identity, supervisor_tree)
     start = StartWorkload(
