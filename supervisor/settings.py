@@ -42,6 +42,7 @@ class RunSettings:
     gid: str | None = None
     groups: str | None = None
     fence: str = "auto"
+    fence_this_netns: bool = False
     interactive: bool = False
     timeout_s: float | None = None
     grace_s: float = DEFAULT_GRACE_S

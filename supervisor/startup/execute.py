@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from supervisor.events.log import Log
-from supervisor.fence.request import FencedNamespace
-from supervisor.fence.setup import create_namespace
+from supervisor.fence.request import FencedNamespace, FenceReport
+from supervisor.fence.setup import create_namespace, install_pod_fence
 from supervisor.identity.write import apply_entries
 from supervisor.kernel import filters, prctl
 from supervisor.monitor.launch import launch
@@ -69,7 +69,7 @@ def execute(
                 running.workspace = prepare_workspace(step.steps)
                 stages.mark("workspace")
             case CloseNetwork():
-                running.fence = create_namespace(step.served)
+                running.fence = close_network(step)
                 on_fence(running.fence)
                 stages.mark("fence")
             case ConfineFiles():
@@ -84,6 +84,21 @@ def execute(
                 _start(step, running, facts)
                 stages.mark("launch")
     return running
+
+
+def close_network(step: CloseNetwork) -> FencedNamespace:
+    """Build the fence in the form that the plan chose. Raises Refusal."""
+    if step.pod is None:
+        return create_namespace(step.served)
+    fenced = install_pod_fence(step.pod)
+    report = FenceReport(
+        form="pod",
+        user_namespace=False,
+        ipv6=fenced.report.ipv6,
+        rules=fenced.report.rules,
+        table_owned=fenced.report.table_owned,
+    )
+    return FencedNamespace(net=None, user=None, sockets=fenced.sockets, report=report)
 
 
 def _start(step: StartWorkload, running: Running, facts: Facts) -> None:
@@ -115,7 +130,7 @@ def confinement(step: StartWorkload, running: Running, facts: Facts) -> Confinem
     fence = running.fence
     joined: list[tuple[int, int]] = []
     groups = step.groups
-    if fence is not None and fence.report.form == "namespace":
+    if fence is not None and fence.net is not None and fence.report.form == "namespace":
         if fence.user is not None:
             joined.append((fence.user, CLONE_NEWUSER))
             if facts.uid != 0:

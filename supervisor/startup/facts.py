@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 
 from supervisor.kernel import landlock, procfs
+from supervisor.kernel.namespaces import CLONE_NEWNET, CLONE_NEWUSER, may_unshare
 
 PIDS_MAX_PATHS = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
 TERMINATION_LOG = "/dev/termination-log"
@@ -22,6 +23,7 @@ class Facts:
     landlock_abi: int  # 0: not available
     pids_max: int | None  # None: unlimited or unknown
     interfaces: tuple[str, ...]  # of the network namespace we are in
+    may_make_namespace: bool  # a network namespace, alone or through a user namespace
     etc_writable: bool
     termination_log: bool
     stdin_is_terminal: bool
@@ -56,6 +58,7 @@ def gather() -> Facts:
         landlock_abi=_landlock_abi(),
         pids_max=_pids_max(),
         interfaces=_interfaces(),
+        may_make_namespace=may_unshare(CLONE_NEWNET) or may_unshare(CLONE_NEWUSER | CLONE_NEWNET),
         etc_writable=_writable("/etc"),
         termination_log=os.path.exists(TERMINATION_LOG),
         stdin_is_terminal=os.isatty(0),

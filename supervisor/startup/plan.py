@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from policy.builtin import BASELINE
 from policy.model import Policy
 from supervisor.errors import Refusal
-from supervisor.fence.request import Served
+from supervisor.fence.request import Loopback, PodRequest, Served
 from supervisor.identity.accounts import Accounts
 from supervisor.identity.decide import Identity, check_reserved, decide
 from supervisor.identity.entries import plan_entries
 from supervisor.identity.environment import identity_environment
 from supervisor.identity.inputs import (
+    HELPER_IDS,
     IdentityInputs,
     ProcessIds,
     inputs_from_environment,
@@ -114,12 +115,7 @@ def build(
     steps: list[Step] = []
     if facts.uid == 0 and facts.etc_writable:
         steps.append(AddAccount(entries=plan_entries(accounts, identity)))
-    network = CloseNetwork(
-        served=Served() if serves_network else None,
-        reason=f"policy {policy.file} names what is allowed"
-        if serves_network
-        else f"policy {policy.file} allows no network",
-    )
+    network = _network(settings, facts, policy, identity, serves_network=serves_network)
     steps += [workspace, network, _files(start, facts, policy), start]
     return Plan(
         identity=identity,
@@ -210,6 +206,37 @@ def _workspace(
         **named,
     )
     return PrepareWorkspace(steps=plan_workspace(request))
+
+
+def _network(
+    settings: RunSettings,
+    facts: Facts,
+    policy: Policy,
+    identity: Identity,
+    *,
+    serves_network: bool,
+) -> CloseNetwork:
+    """Choose the fence: an own namespace where one can be made, else rules around our own."""
+    reason = f"policy {policy.file} " + (
+        "names what is allowed" if serves_network else "allows no network"
+    )
+    form = settings.fence
+    if form == "auto":
+        may_fence_pod = facts.uid == 0 and capabilities.has(facts.status.effective, "NET_ADMIN")
+        lonely = facts.interfaces == ("lo",) and not serves_network
+        form = "namespace" if facts.may_make_namespace or lonely or not may_fence_pod else "pod"
+    if form == "namespace":
+        return CloseNetwork(served=Served() if serves_network else None, pod=None, reason=reason)
+    if policy.supervisor.require.fence == "namespace":
+        raise Refusal(codes.FENCE_FORM, "the policy requires 'namespace', only 'pod' can be built")
+    loopback = policy.supervisor.loopback
+    request = PodRequest(
+        egress_uid=HELPER_IDS["egress"],
+        workload_uid=identity.uid,
+        loopback=Loopback(allowed=None if loopback is None else frozenset(loopback)),
+        force=settings.fence_this_netns,
+    )
+    return CloseNetwork(served=request.served, pod=request, reason=reason)
 
 
 def _files(start: StartWorkload, facts: Facts, policy: Policy) -> ConfineFiles:

@@ -8,7 +8,7 @@ from supervisor.errors import Refusal
 from supervisor.events.log import Log
 from supervisor.identity.account_files import read_accounts
 from supervisor.identity.mapped import check_identity_mapped
-from supervisor.kernel import prctl
+from supervisor.kernel import capabilities, prctl
 from supervisor.monitor import codes as monitor_codes
 from supervisor.monitor.lifecycle import SUPERVISOR_STATUS, Finish, Lifecycle
 from supervisor.monitor.loop import Loop, open_signals
@@ -24,6 +24,9 @@ from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
 
 # What a shell says of a command that it cannot execute or find: exit status of POSIX sh.
+# What the monitor needs while the workload runs: to end processes of other uids and to look into
+# them, to start egress again under its own uid, and to join namespaces for later launches.
+KEPT_CAPABILITIES = ("KILL", "SETUID", "SETGID", "SETPCAP", "SYS_PTRACE", "SYS_ADMIN")
 EXEC_STATUS = {monitor_codes.NOT_EXECUTABLE: 126, monitor_codes.NOT_FOUND: 127}
 
 
@@ -39,6 +42,7 @@ def run(settings: RunSettings) -> int:
         plan, running = _start(settings, loop, log)
     except Refusal as refusal:
         return _refused(refusal, log)
+    prctl.keep_capabilities(capabilities.numbers(KEPT_CAPABILITIES))
     if running.terminal is not None:
         loop.attach(running.terminal)
         log.raise_level("error")  # the terminal is raw and the workload's
@@ -79,7 +83,14 @@ def prepare(settings: RunSettings, stages: Stages) -> Prepared:
 def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     stages = Stages()
     plan, facts, policy = prepare(settings, stages)
-    keeping = NetworkKeeping(settings=settings, policy=policy, facts=facts, loop=loop, log=log)
+    keeping = NetworkKeeping(
+        settings=settings,
+        workload=(plan.identity.uid, plan.identity.gid),
+        policy=policy,
+        facts=facts,
+        loop=loop,
+        log=log,
+    )
     running = execute(plan, facts=facts, on_fence=keeping.start, log=log, stages=stages)
     report = containment(plan, running, facts, stages).as_dict()
     if log.as_json:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from supervisor.fence.request import Served
+from supervisor.fence.request import PodRequest, Served
 from supervisor.identity.entries import EntryPlan
 from supervisor.kernel.filters import Toggles
 from supervisor.monitor.spec import Limit
@@ -35,13 +35,20 @@ class PrepareWorkspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseNetwork:
-    """Give the workload a network namespace in which nothing leads out, but to egress if served."""
+    """Put the workload behind a fence through which nothing leads out, but to egress if served.
+
+    ``pod`` is a request where the workload stays in the network namespace that we are in.
+    """
 
     served: Served | None
+    pod: PodRequest | None
     reason: str
 
     def describe(self) -> list[str]:
         """Lines for ``plan``."""
+        if self.pod is not None:
+            caught = "rules in our own namespace; the workload's TCP and DNS go to egress"
+            return [f"network: {caught}, all else is refused; {self.reason}"]
         if self.served is not None:
             caught = "own namespace with lo only; TCP and DNS go to egress, all else is refused"
             return [f"network: {caught}; {self.reason}"]
