@@ -76,7 +76,7 @@ def run_commands(
         (workspace / name).write_text(text)
     line = command_line(
         "/usr/bin/python3", "/opt/runner.py", "rows.json",
-        verb="run", identity=form.identity, arguments=(f"--policy={POLICY_FILE}",), log=True,
+        verb="run", identity=form.identity, arguments=(f"--policy={POLICY_FILE}", *form.arguments), log=True,
     )  # fmt: skip
     with upstreams.attached() as network:
         done = run(

@@ -15,11 +15,16 @@ SIX = "NET_ADMIN,SETUID,SETGID,SETPCAP,KILL,SYS_PTRACE"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """``options`` are podman's, ``identity`` says who the workload is where the image cannot."""
+    """``options`` are podman's; ``identity`` and ``arguments`` are ours.
+
+    ``fence`` is what the containment report must name.
+    """
 
     name: str
     options: tuple[str, ...]
     identity: tuple[str, ...] = AS_4242
+    arguments: tuple[str, ...] = ()
+    fence: str = "namespace"
 
 
 SYS_ADMIN = Form(name="sys-admin", options=("--cap-add=SYS_ADMIN,NET_ADMIN",))
@@ -32,7 +37,8 @@ UNPRIVILEGED = Form(
     ),
     identity=(),
 )  # fmt: skip
-FORMS = (SYS_ADMIN, USER_NAMESPACE, UNPRIVILEGED)
+POD = Form(name="pod", options=SIX_CAPABILITIES.options, arguments=("--fence=pod",), fence="pod")
+FORMS = (POD, SYS_ADMIN, USER_NAMESPACE, UNPRIVILEGED)
 
 
 def owned_workspace(directory: Path) -> str:
