@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "identity": ("identity", "who the workload would be, and which input decided"),
     "rootfs": ("rootfs", "write the sandbox account into an unpacked root file system"),
     "policy": ("policy", "the policy laboratory: check, explain, test, diff, show, schema"),
+    "events": ("events", "the event stream of the running sandbox: --follow, --denied"),
+    "status": ("status", "the running sandbox: helpers, policy, what was denied"),
     "explain": ("explain", "what a reason code means and what helps"),
 }
 # Commands that supervise: the signals that the launcher blocked stay blocked for them.
