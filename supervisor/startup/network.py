@@ -26,7 +26,7 @@ FILE_BYTES = 1 << 20  # an engine writes a few lines
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkKeeping:
-    """Starts what lives beside the workload, once the fence stands and before the workload runs."""
+    """Starts what lives beside the workload, once the fence is proved, before the workload runs."""
 
     settings: RunSettings
     workload: tuple[int, int]  # uid, gid
@@ -59,6 +59,7 @@ class NetworkKeeping:
                 loop=self.loop,
                 log=self.log,
             ).start()
+        keeper.reset_waiting()  # the proof's probes, nobody else's
         keeper.start()
 
     def _spec(self, fence: FencedNamespace) -> EgressSpec:

@@ -96,7 +96,7 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
         log=log,
     )
     inquiry = Inquiry(loop)
-    running = execute(plan, facts=facts, on_fence=keeping.start, log=log, stages=stages)
+    running = execute(plan, facts=facts, on_proved=keeping.start, log=log, stages=stages)
     report = containment(plan, running, facts, policy, stages).as_dict()
     if log.as_json:
         log.emit("sandbox.started", pid=running.main, report=report)

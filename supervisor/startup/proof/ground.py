@@ -25,7 +25,7 @@ def ground_of(step: StartWorkload, running: Running, facts: Facts) -> Ground:
         foreign_ids=os.stat("/proc/self/ns/pid").st_ino,
         own_shm=PRIVATE_SHM not in lacking,
         foreign_shm=0 if PRIVATE_SHM in lacking else os.stat("/dev/shm").st_dev,  # noqa: S108
-        ipv6=fence.report.ipv6,
+        ipv6=fence.report.ipv6 and (fence.net is not None or facts.routes_ipv6),
         ruled="nflog" in fence.sockets,
         capture=CAPTURE_PORT if "capture4" in fence.sockets else None,
         nested_sandbox=step.toggles.nested_sandbox,
