@@ -107,7 +107,7 @@ def median(measure, rounds):
 
 def measure(rounds: int) -> dict[str, object]:
     with (
-        tempfile.TemporaryDirectory(prefix="sandbox-test-", dir="/var/tmp") as name,
+        tempfile.TemporaryDirectory(prefix="sandbox-test-", dir="/var/tmp") as made,
         forms() as known,
     ):
         place = Path(made)
