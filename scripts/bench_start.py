@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "tests")]
 
 import psutil  # noqa: E402
-from support.forms import NAMES, Form, forms  # noqa: E402
+from support.attack_forms import NAMES, Form, forms  # noqa: E402
 from support.podman import Result, run  # noqa: E402
 from support.sandbox import (  # noqa: E402
     DEBIAN,

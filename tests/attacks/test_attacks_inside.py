@@ -4,8 +4,8 @@ import functools
 
 import psutil
 import pytest
+from support.attack_forms import NAMES, forms
 from support.attacks import Outcomes, attack, rows
-from support.forms import NAMES, forms
 from support.sandbox import AS_4242, ENTRYPOINT, refusal_of, sandbox, sandboxed, wait_for
 
 ROWS = rows()

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from support.forms import Form
+from support.attack_forms import Form
 from support.podman import Result
 from support.sandbox import PROJECT, TREE, sandboxed
 

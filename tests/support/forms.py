@@ -1,57 +1,49 @@
-"""The containers that the supervisor must hold in: each with what it can and cannot give."""
+"""The ways in which a container may be started, from all the privilege to none.
+
+Each is one row: another form of the fence is one more. A form that another machine or another
+part of the product has to provide is not listed before it is there.
+"""
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from support.sandbox import AS_4242, IDENTITY
 
+SIX = "NET_ADMIN,SETUID,SETGID,SETPCAP,KILL,SYS_PTRACE"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """How a container is started (podman's options) and the supervisor in it (ours)."""
+    """``options`` are podman's; ``identity`` and ``arguments`` are ours.
+
+    ``fence`` is what the containment report must name.
+    """
 
     name: str
     options: tuple[str, ...]
     identity: tuple[str, ...] = AS_4242
     arguments: tuple[str, ...] = ()
-    own_processes: bool = False  # a PID namespace with its own /proc is possible
+    fence: str = "namespace"
 
 
-@contextmanager
-def forms() -> Iterator[dict[str, Form]]:
-    """The forms by name; a directory that one of them needs lives as long as the block."""
-    with tempfile.TemporaryDirectory(prefix="sandbox-test-", dir="/tmp") as owned:
-        os.chown(owned, IDENTITY, IDENTITY)
-        Path(owned).chmod(0o755)  # root without DAC_OVERRIDE has to get in
-        found = (
-            Form(name="sys-admin", options=("--cap-add=SYS_ADMIN,NET_ADMIN",), own_processes=True),
-            Form(
-                name="limited",
-                options=(
-                    "--cap-drop=ALL",
-                    "--cap-add=NET_ADMIN,SETUID,SETGID,SETPCAP,KILL,SYS_PTRACE",
-                    f"--volume={owned}:/sandbox",
-                ),
-            ),
-            Form(
-                name="unprivileged",
-                options=(
-                    f"--user={IDENTITY}:{IDENTITY}",
-                    "--cap-drop=ALL",
-                    "--security-opt=no-new-privileges",
-                    "--read-only",
-                    "--volume=/sandbox",
-                    "--mount=type=tmpfs,destination=/work,chown",
-                ),
-                identity=(),
-                arguments=("--workdir=/work",),
-            ),
-        )
-        yield {form.name: form for form in found}
+SYS_ADMIN = Form(name="sys-admin", options=("--cap-add=SYS_ADMIN,NET_ADMIN",))
+USER_NAMESPACE = Form(name="user-namespace", options=())
+SIX_CAPABILITIES = Form(name="six-capabilities", options=("--cap-drop=ALL", f"--cap-add={SIX}"))
+UNPRIVILEGED = Form(
+    name="unprivileged",
+    options=(
+        f"--user={IDENTITY}:{IDENTITY}", "--cap-drop=ALL", "--security-opt=no-new-privileges",
+    ),
+    identity=(),
+)  # fmt: skip
+POD = Form(name="pod", options=SIX_CAPABILITIES.options, arguments=("--fence=pod",), fence="pod")
+FORMS = (POD, SYS_ADMIN, USER_NAMESPACE, UNPRIVILEGED)
 
 
-NAMES = ("sys-admin", "limited", "unprivileged")
+def owned_workspace(directory: Path) -> str:
+    """podman's option for a workspace that is the workload's already: every form can use it."""
+    for entry in (directory, *directory.iterdir()):
+        os.chown(entry, IDENTITY, IDENTITY)
+    directory.chmod(0o755)  # root without DAC_OVERRIDE has to get in
+    return f"--volume={directory}:/sandbox"
