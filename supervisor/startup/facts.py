@@ -30,7 +30,6 @@ class Facts:
     pids_max: int | None  # None: unlimited or unknown
     memory_max: int | None  # bytes; None: unlimited or unknown
     interfaces: tuple[str, ...]  # of the network namespace we are in
-    routes_ipv6: bool  # it has a default route for IPv6: without one nothing is to be tried
     may_make_namespace: bool  # a network namespace, alone or through a user namespace
     etc_writable: bool
     termination_log: bool
@@ -67,7 +66,6 @@ def gather() -> Facts:
         pids_max=_limit(PIDS_MAX_PATHS),
         memory_max=_below_ceiling(_limit(MEMORY_MAX_PATHS)),
         interfaces=_interfaces(),
-        routes_ipv6=_routes_ipv6(),
         may_make_namespace=may_unshare(CLONE_NEWNET) or may_unshare(CLONE_NEWUSER | CLONE_NEWNET),
         etc_writable=_writable("/etc"),
         termination_log=os.path.exists(TERMINATION_LOG),
@@ -108,23 +106,6 @@ def _interfaces() -> tuple[str, ...]:
     # /proc/net/dev and not /sys/class/net: the latter shows the namespace sysfs was mounted in.
     lines = procfs.read_small("/proc/net/dev").decode("ascii", "replace").splitlines()[2:]
     return tuple(sorted(line.split(":")[0].strip() for line in lines if ":" in line))
-
-
-def _routes_ipv6() -> bool:
-    try:
-        text = procfs.read_small("/proc/net/ipv6_route").decode("ascii", "replace")
-    except (FileNotFoundError, ValueError):
-        return False  # no IPv6 in this kernel; or a router's table, which no container has
-    return any_default_route(text)
-
-
-def any_default_route(text: str) -> bool:
-    """Does ``/proc/net/ipv6_route`` hold ``::/0`` through another interface than lo?"""
-    routes = [line.split() for line in text.splitlines()]
-    return any(
-        len(route) == 10 and set(route[0]) == {"0"} and route[1] == "00" and route[9] != "lo"
-        for route in routes
-    )
 
 
 def _writable(path: str) -> bool:
