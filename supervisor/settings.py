@@ -42,6 +42,7 @@ class RunSettings:
     gid: str | None = None
     groups: str | None = None
     fence: str = "auto"
+    fence_this_netns: bool = False
     interactive: bool = False
     timeout_s: float | None = None
     grace_s: float = DEFAULT_GRACE_S
@@ -49,8 +50,14 @@ class RunSettings:
     limits: Mapping[str, int] = field(default_factory=dict)
     passed: tuple[str, ...] = ()  # --env words
     pass_all: bool = False
+    proxy_env: bool = False
     log_level: str = "info"
     log_format: str = "auto"
+
+
+def is_launched() -> bool:
+    """Whether we run from the self-contained runtime, started by its launcher."""
+    return MARKER in os.environ
 
 
 def runtime_tree() -> str:
@@ -58,6 +65,6 @@ def runtime_tree() -> str:
 
     The self-contained runtime's, or in a developer's checkout the one above this package.
     """
-    if MARKER in os.environ:
+    if is_launched():
         return os.path.dirname(os.path.dirname(sys.executable))
     return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -28,6 +28,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="trust a policy file that is part of the image",
     )
     parser.add_argument("--workdir", metavar="DIR", help="workspace and cwd; default /sandbox")
+    parser.add_argument(
+        "--fence",
+        choices=("auto", "namespace", "pod"),
+        default="auto",
+        help="the fence's form; default: the strongest that can be built",
+    )
+    parser.add_argument(
+        "--fence-this-netns",
+        action="store_true",
+        help="fence this network namespace even though it looks like a machine's own",
+    )
     for name, what in (("uid", "user"), ("gid", "group")):
         parser.add_argument(f"--{name}", help=f"the workload's {what}: a number or a name")
     parser.add_argument("--groups", help="its supplementary groups, comma-separated")
@@ -41,6 +52,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--env-all", action="store_true", help="pass every variable of the container on"
+    )
+    parser.add_argument(
+        "--proxy-env",
+        action="store_true",
+        help="offer egress' explicit proxy in HTTP_PROXY and the like; nothing needs it",
     )
     parser.add_argument("-i", "--interactive", action="store_true", help="give it a terminal")
     parser.add_argument(
@@ -73,12 +89,15 @@ def settings_from(arguments: argparse.Namespace) -> RunSettings:
         uid=arguments.uid,
         gid=arguments.gid,
         groups=arguments.groups,
+        fence=arguments.fence,
+        fence_this_netns=arguments.fence_this_netns,
         interactive=arguments.interactive,
         timeout_s=arguments.timeout,
         grace_s=arguments.grace,
         umask=arguments.umask,
         passed=tuple(arguments.env),
         pass_all=arguments.env_all,
+        proxy_env=arguments.proxy_env,
         log_level=_chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),
         log_format=_chosen(arguments.log_format, environment.get(LOG_FORMAT), FORMATS, "auto"),
     )

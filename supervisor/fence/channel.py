@@ -4,7 +4,6 @@ One SOCK_SEQPACKET pair; a message is a few words (NUL between them) and, at the
 Both ends are our own code, in one release; the bounds are against a child gone wrong.
 """
 
-import select
 import socket
 import time
 from collections.abc import Sequence
@@ -28,8 +27,9 @@ def receive(channel: socket.socket, deadline: float) -> tuple[list[str], list[in
     ``deadline`` is a time of ``time.monotonic``. Raises TimeoutError, OSError.
     """
     left = deadline - time.monotonic()
-    if left <= 0 or not select.select([channel], [], [], left)[0]:
+    if left <= 0:
         raise TimeoutError
+    channel.settimeout(left)
     data, descriptors, _, _ = socket.recv_fds(
         channel, MESSAGE_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
     )

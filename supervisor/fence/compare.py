@@ -2,7 +2,8 @@
 
 from supervisor.errors import Refusal
 from supervisor.fence.codes import READ_BACK_DIFFERS
-from supervisor.kernel.ruleset import Held
+from supervisor.kernel.nft_rules import meaning
+from supervisor.kernel.ruleset import Held, HeldRule, Plain
 
 # A changed rule set is named by its first differences; the rest is in `nft list ruleset`.
 NAMED_DIFFERENCES = 3
@@ -38,9 +39,19 @@ def _rule_differences(chain: str, held: Held, asked: Held) -> list[str]:
     if len(has) != len(wants):
         found.append(f"chain {chain} has {len(has)} rules, not {len(wants)}")
     for position, (one, other) in enumerate(zip(has, wants, strict=False), start=1):
-        if one != other:
+        if not _same(one, other):
             found.append(
-                f"rule {position} of chain {chain} is {one.comment!r} {one.expressions}, "
-                f"not {other.comment!r} {other.expressions}"
+                f"rule {position} of chain {chain} is {one.comment!r} {_words(one)}, "
+                f"not {other.comment!r} {_words(other)}"
             )
     return found
+
+
+def _same(one: HeldRule, other: HeldRule) -> bool:
+    if one == other:
+        return True
+    return one.comment == other.comment and _words(one) == _words(other)
+
+
+def _words(rule: HeldRule) -> list[Plain]:
+    return [meaning(expression) for expression in rule.expressions]

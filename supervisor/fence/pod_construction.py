@@ -17,6 +17,10 @@ from supervisor.kernel import nftables, rtnetlink, waiting_ports
 from supervisor.kernel.namespaces import open_namespace, owned_by_initial_user_namespace
 from supervisor.kernel.ruleset import Table
 
+# What goes into the report has to fit into one message to the monitor, whatever the pod holds.
+REPORTED_PORTS = 500
+REPORTED_TABLES = 20
+
 LEGACY_TABLES = ("/proc/net/ip_tables_names", "/proc/net/ip6_tables_names")
 LEGACY_NAT = "nat"
 
@@ -45,7 +49,7 @@ def construct(end: socket.socket, request: PodRequest) -> None:
         yes_or_no(owned),
         _ports(table, pod.CLOSED_TCP),
         _ports(table, pod.CLOSED_UDP),
-        " ".join(others),
+        " ".join(others[:REPORTED_TABLES]),
     ]
     report_done(end, facts, {name: held.fileno() for name, held in sockets.items()})
 
@@ -93,4 +97,4 @@ def _route_pools(*, ipv6: bool) -> None:
 
 def _ports(table: Table, name: str) -> str:
     found = {ports.name: ports.ports for ports in table.sets}
-    return " ".join(str(port) for port in sorted(found.get(name, ())))
+    return " ".join(str(port) for port in sorted(found.get(name, ()))[:REPORTED_PORTS])

@@ -61,14 +61,14 @@ class FenceReport(NamedTuple):
 class FencedNamespace(NamedTuple):
     """A closed network namespace, held by descriptors (all close-on-exec, the caller's to close).
 
-    ``net`` joins it; ``user``, where there is one, must be joined first. ``sockets`` by name:
+    ``net`` joins it (None: it is the one we are in, form ``pod``); ``user``, where there is one, must be joined first. ``sockets`` by name:
     ``nflog`` (blocked attempts), ``changes`` (nftables notifications), ``nftables`` (owner of the
     table: keep it open), and, when served, ``sock_diag`` and the listeners ``capture4``,
     ``capture6``, ``proxy4``, ``proxy6``, ``dns_tcp4``, ``dns_tcp6``, ``dns_udp4``, ``dns_udp6``
     (those with 6 only where there is IPv6). Without rules (``loopback-only``) there are none.
     """
 
-    net: int
+    net: int | None
     user: int | None
     sockets: Mapping[str, int]
     report: FenceReport
@@ -77,8 +77,9 @@ class FencedNamespace(NamedTuple):
 class PodReport(NamedTuple):
     """What was set up in the pod's namespace and read back.
 
-    ``closed_tcp`` and ``closed_udp`` are the loopback ports that the workload does not reach;
-    empty with an allow-list. ``other_tables`` are nat chains of others that come after ours.
+    ``closed_tcp`` and ``closed_udp`` are the loopback ports that the workload does not reach, the
+    lowest 500 of them; empty with an allow-list. ``other_tables`` are nat chains of others that
+    come after ours (``table/chain``), at most 20.
     """
 
     ipv6: bool

@@ -1,5 +1,7 @@
 """Names and numbers of capabilities(7), as linux/capability.h counts them."""
 
+from collections.abc import Iterable
+
 NAMES = (
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
     "NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO "
@@ -16,6 +18,11 @@ def names(mask: int) -> tuple[str, ...]:
         for number in range(mask.bit_length())
         if mask >> number & 1
     )
+
+
+def numbers(wanted: Iterable[str]) -> tuple[int, ...]:
+    """The numbers of named capabilities."""
+    return tuple(NAMES.index(name) for name in wanted)
 
 
 def has(mask: int, name: str) -> bool:

@@ -4,6 +4,7 @@
     monitor    what launch needs on top: it is inherited by everything launched
     egress     descriptors, sockets, threads; no program is ever started
     access     the same, and its side of the terminals
+    init       waiting, and ending
 
 Order of decision in every program: a foreign architecture (the process is killed), then a binary
 search over the known numbers. Numbers that no rule names are answered ENOSYS, between the known
@@ -70,6 +71,11 @@ def monitor(toggle: Toggles, *, machine: Machine | None = None) -> bytes:
 def egress(*, machine: Machine | None = None) -> bytes:
     """Return the program that egress puts on itself before it reads a foreign byte."""
     return program(only(roles.EGRESS), machine)
+
+
+def init(*, machine: Machine | None = None) -> bytes:
+    """Return the program of process 1 in the workload's PID namespace, which only waits."""
+    return program(only(roles.INIT), machine)
 
 
 def access(*, machine: Machine | None = None) -> bytes:

@@ -107,3 +107,15 @@ def _write(path: str, text: str) -> None:
         raise SyscallError(error.errno or 0, "write", path) from error
     finally:
         os.close(descriptor)
+
+
+def may_unshare(flags: int) -> bool:
+    """Would ``unshare`` with these flags succeed? Tried in a forked child, which then ends."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            unshare(flags)
+        except SyscallError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -50,7 +50,8 @@ ANSWER_TIMEOUT_S = 5.0
 # A dump that something else changed while we read it starts again; a rule set that never holds
 # still for five reads is being fought over, which the caller must hear of.
 DUMP_ATTEMPTS = 5
-# A batch goes out as one datagram: room for some tens of thousands of rules.
+# A batch goes out as one datagram. The machine caps this (net.core.wmem_max); 400 KiB, the usual
+# cap, hold a thousand rules, and a batch that is larger is refused by the kernel (EMSGSIZE).
 SEND_BUFFER = 4 << 20
 # The kernel packs dump answers into buffers of at most 32 KiB (NLMSG_GOODSIZE and up).
 RECEIVE_SIZE = 1 << 17

@@ -16,6 +16,7 @@ from supervisor.kernel.codec import Message
 from supervisor.kernel.codec import nftsocket as nft
 from supervisor.kernel.expressions import Expression, Value, of_rule
 from supervisor.kernel.netlink import (
+    ATTRIBUTE,
     ATTRIBUTE_NESTED,
     HEADER,
     NFNL_SUBSYS_NFTABLES,
@@ -75,10 +76,6 @@ class _Expression(nft.nft_contains_expr.nft_expr):  # type: ignore[misc]
     nft_fib = _FibNumbers
 
 
-class _RuleMessage(nft.nft_rule_msg):  # type: ignore[misc]
-    nft_expr = _Expression
-
-
 def encoded(table: str, chain: str, rule: Rule) -> Request:
     """The message that appends a rule to a chain. Raises ValueError for an overlong comment."""
     comment = rule.comment.encode()
@@ -99,14 +96,13 @@ def encoded(table: str, chain: str, rule: Rule) -> Request:
     return Request(header + body, f"rule {table} {chain} {rule.comment!r}")
 
 
-def decoded(message: bytes) -> HeldRule:
-    """A rule message, as it was sent or as the kernel dumps it; the two compare by value."""
+def held(message: bytes) -> HeldRule:
+    """A rule message, as it was sent or as the kernel dumps it."""
     found = _parts(message)
-    expressions = (_decoded_expression(element) for element in _elements(found))
     return HeldRule(
         chain=_text(found[RULE_CHAIN]),
         comment=_comment(found),
-        expressions=tuple(_lasting(expression) for expression in expressions),
+        expressions=tuple(_elements(found)),
     )
 
 
@@ -120,33 +116,29 @@ def packets(message: bytes) -> tuple[str, int] | None:
     return None
 
 
+def meaning(element: bytes) -> Plain:
+    """What one encoded expression says, whatever the order of its attributes, without what
+    changes by itself (counts)."""
+    name, data = _decoded_expression(element)
+    return name, tuple(pair for pair in data if pair[0] not in VOLATILE)
+
+
 @lru_cache(maxsize=DIFFERENT_EXPRESSIONS)
 def _encoded_expression(expression: Expression) -> bytes:
     """One list element, header included."""
+    message = _Expression()
     data = _for_codec(expression.attributes)
-    message = _RuleMessage()
-    fields = [("NFTA_EXPR_NAME", expression.name), ("NFTA_EXPR_DATA", data)]
-    message["attrs"] = [("NFTA_RULE_EXPRESSIONS", [{"attrs": fields}])]
+    message["attrs"] = [("NFTA_EXPR_NAME", expression.name), ("NFTA_EXPR_DATA", data)]
     message.encode()
-    element = attributes(bytes(message.data)[HEADER.size + len(GENERIC) :])[RULE_EXPRESSIONS]
-    return attribute(LIST_ELEMENT | ATTRIBUTE_NESTED, attributes(element)[LIST_ELEMENT])
+    return attribute(LIST_ELEMENT | ATTRIBUTE_NESTED, bytes(message.data)[ATTRIBUTE.size :])
 
 
 @lru_cache(maxsize=DIFFERENT_EXPRESSIONS)
 def _decoded_expression(element: bytes) -> Plain:
     """Name and sorted attributes of one list element, header excluded."""
-    listed = attribute(LIST_ELEMENT | ATTRIBUTE_NESTED, element)
-    body = GENERIC + attribute(RULE_EXPRESSIONS | ATTRIBUTE_NESTED, listed)
-    message = _RuleMessage(HEADER.pack(HEADER.size + len(body), NFT_MSG_NEWRULE, 0, 0, 0) + body)
-    message.decode()
-    (expression,) = message.get_attr("NFTA_RULE_EXPRESSIONS")
+    expression = _Expression(attribute(LIST_ELEMENT | ATTRIBUTE_NESTED, element))
+    expression.decode()
     return expression.get_attr("NFTA_EXPR_NAME"), _plain(expression.get_attr("NFTA_EXPR_DATA"))
-
-
-def _lasting(expression: Plain) -> Plain:
-    """An expression without what changes by itself."""
-    name, data = expression
-    return name, tuple(pair for pair in data if pair[0] not in VOLATILE)
 
 
 def _for_codec(value: Value) -> Message:

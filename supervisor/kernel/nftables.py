@@ -22,7 +22,7 @@ from supervisor.kernel.netlink import (
     NetlinkSocket,
     Request,
 )
-from supervisor.kernel.nft_rules import decoded, encoded, packets
+from supervisor.kernel.nft_rules import encoded, held, packets
 from supervisor.kernel.ruleset import Chain, Held, HeldChain, PortSet, Table
 
 NFPROTO_ANY = 0
@@ -37,6 +37,8 @@ UNOWNED = 0
 
 PORT_KEY_TYPE = 13  # inet_service, so that `nft list` shows ports
 PORT_KEY_SIZE = 2
+# One netlink attribute holds at most 64 KiB; an element takes 16 bytes of the list's.
+ELEMENTS_AT_ONCE = 500
 
 
 def open_socket() -> NetlinkSocket:
@@ -67,12 +69,12 @@ def remove(channel: NetlinkSocket, name: str) -> None:
 
 def add_ports(channel: NetlinkSocket, table: str, ports: PortSet) -> None:
     """Add ``ports.ports`` to the set that ``ports`` names. Raises NetlinkError."""
-    channel.batch([_elements(nft.NFT_MSG_NEWSETELEM, table, ports)])
+    channel.batch(list(_elements(nft.NFT_MSG_NEWSETELEM, table, ports)))
 
 
 def remove_ports(channel: NetlinkSocket, table: str, ports: PortSet) -> None:
     """Take ``ports.ports`` out of the set that ``ports`` names. Raises NetlinkError."""
-    channel.batch([_elements(nft.NFT_MSG_DELSETELEM, table, ports)])
+    channel.batch(list(_elements(nft.NFT_MSG_DELSETELEM, table, ports)))
 
 
 def read_back(channel: NetlinkSocket, name: str) -> Held | None:
@@ -88,8 +90,8 @@ def read_back(channel: NetlinkSocket, name: str) -> Held | None:
     return Held(
         flags=found[0].get_attr("NFTA_TABLE_FLAGS") or 0,
         chains=tuple(sorted(chain for chain in chains(channel) if chain.table == name)),
-        rules=tuple(decoded(answer) for answer in _dump_rules(channel, name)),
-        sets=tuple(sorted((_name(held), _held_ports(channel, name, _name(held))) for held in sets)),
+        rules=tuple(held(answer) for answer in _dump_rules(channel, name)),
+        sets=tuple(sorted((_name(one), _held_ports(channel, name, _name(one))) for one in sets)),
     )
 
 
@@ -101,12 +103,12 @@ def chains(channel: NetlinkSocket, family: int = NFPROTO_INET) -> tuple[HeldChai
 
 def expected(table: Table, flags: int) -> Held:
     """What ``read_back`` returns when the kernel holds exactly this table."""
-    held = [_decoded(nft.nft_chain_msg, _chain(table.name, chain)) for chain in table.chains]
+    chains_held = [_decoded(nft.nft_chain_msg, _chain(table.name, chain)) for chain in table.chains]
     return Held(
         flags=flags,
-        chains=tuple(sorted(_held_chain(chain) for chain in held)),
+        chains=tuple(sorted(_held_chain(chain) for chain in chains_held)),
         rules=tuple(
-            decoded(encoded(table.name, chain.name, rule).message)
+            held(encoded(table.name, chain.name, rule).message)
             for chain in table.chains
             for rule in chain.rules
         ),
@@ -129,8 +131,7 @@ def _replacement(table: Table, flags: int) -> Iterator[Request]:
     yield _table(nft.NFT_MSG_NEWTABLE, table.name, flags)
     for identity, ports in enumerate(table.sets, start=1):
         yield _set(table.name, ports, identity)
-        if ports.ports:
-            yield _elements(nft.NFT_MSG_NEWSETELEM, table.name, ports)
+        yield from _elements(nft.NFT_MSG_NEWSETELEM, table.name, ports)
     for chain in table.chains:
         yield _chain(table.name, chain)
         for rule in chain.rules:
@@ -198,16 +199,20 @@ def _set(table: str, ports: PortSet, identity: int) -> Request:
     return _message(nft.nft_set_msg, nft.NFT_MSG_NEWSET, NLM_F_CREATE, what, attributes)
 
 
-def _elements(number: int, table: str, ports: PortSet) -> Request:
-    keys = [{"attrs": [("NFTA_DATA_VALUE", struct.pack("!H", port))]} for port in ports.ports]
-    attributes = [
-        ("NFTA_SET_ELEM_LIST_TABLE", table),
-        ("NFTA_SET_ELEM_LIST_SET", ports.name),
-        ("NFTA_SET_ELEM_LIST_ELEMENTS", [{"attrs": [("NFTA_SET_ELEM_KEY", key)]} for key in keys]),
-    ]
+def _elements(number: int, table: str, ports: PortSet) -> Iterator[Request]:
+    ordered = sorted(ports.ports)
     flags = NLM_F_CREATE if number == nft.NFT_MSG_NEWSETELEM else 0
     what = f"elements of set {table} {ports.name}"
-    return _message(nft.nft_set_elem_list_msg, number, flags, what, attributes)
+    for start in range(0, len(ordered), ELEMENTS_AT_ONCE):
+        some = ordered[start : start + ELEMENTS_AT_ONCE]
+        keys = [{"attrs": [("NFTA_DATA_VALUE", struct.pack("!H", port))]} for port in some]
+        elements = [{"attrs": [("NFTA_SET_ELEM_KEY", key)]} for key in keys]
+        attributes = [
+            ("NFTA_SET_ELEM_LIST_TABLE", table),
+            ("NFTA_SET_ELEM_LIST_SET", ports.name),
+            ("NFTA_SET_ELEM_LIST_ELEMENTS", elements),
+        ]
+        yield _message(nft.nft_set_elem_list_msg, number, flags, what, attributes)
 
 
 def _dump(
@@ -236,8 +241,8 @@ def _decoded(kind: type[Message], request: Request) -> Message:
     return message
 
 
-def _name(held: Message) -> str:
-    return str(held.get_attr("NFTA_SET_NAME"))
+def _name(ports: Message) -> str:
+    return str(ports.get_attr("NFTA_SET_NAME"))
 
 
 def _held_chain(chain: Message) -> HeldChain:

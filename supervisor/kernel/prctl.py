@@ -5,7 +5,7 @@ to libc (``linux/prctl.h``, ``linux/securebits.h``). Everything raises SyscallEr
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import prctl
 
@@ -71,6 +71,24 @@ def clear_capabilities() -> None:
         ("inheritable", prctl.cap_inheritable.limit),
     ):
         _call(f"capset {name}", limit)
+
+
+def keep_capabilities(kept: Sequence[int]) -> None:
+    """Give up every capability but ``kept`` for good: effective, permitted, inheritable.
+
+    What is not held is not gained; the order is the one that the kernel accepts.
+    """
+    held = [number for number in kept if getattr(prctl.cap_permitted, _attribute(number))]
+    for name, limit in (
+        ("effective", prctl.cap_effective.limit),
+        ("permitted", prctl.cap_permitted.limit),
+    ):
+        _call(f"capset {name}", limit, *held)
+    _call("capset inheritable", prctl.cap_inheritable.limit)
+
+
+def _attribute(number: int) -> str:
+    return str(prctl.ALL_CAP_NAMES[prctl.ALL_CAPS.index(number)])
 
 
 def set_no_new_privs() -> None:

@@ -243,11 +243,12 @@ Plain = Any
 
 
 class HeldRule(NamedTuple):
-    """One rule as the kernel holds it: its comment, and its expressions as nested tuples."""
+    """One rule as the kernel holds it: its comment, and its expressions as the kernel encodes
+    them. Equal bytes mean the same; ``nft_rules.meaning`` compares what is not equal."""
 
     chain: str
     comment: str
-    expressions: Plain
+    expressions: tuple[bytes, ...]
 
 
 class HeldChain(NamedTuple):
@@ -263,7 +264,7 @@ class HeldChain(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A whole table as the kernel holds it; two of them compare by value."""
+    """A whole table as the kernel holds it."""
 
     flags: int
     chains: tuple[HeldChain, ...]

@@ -59,13 +59,22 @@ class _Policy:
 class EgressKeeper:
     """See the module's text. A Keeper of the monitor's loop."""
 
-    def __init__(self, *, spec: EgressSpec, policy: bytes, loop: Loop, log: Log) -> None:
+    def __init__(
+        self,
+        *,
+        spec: EgressSpec,
+        policy: bytes,
+        workload: tuple[int, int] | None,
+        loop: Loop,
+        log: Log,
+    ) -> None:
+        self._workload = workload
         self._spec = spec
         self._policy = _Policy(policy)
         self._loop = loop
         self._log = log
         self._restarts = Restarts()
-        self._owners = Owners()
+        self._owners = Owners(workload=workload)
         self._running: _Running | None = None
         self._start_at: float | None = None
         self._down_since: float | None = None
@@ -150,7 +159,7 @@ class EgressKeeper:
             self._loop.unwatch(channel.fileno())
             channel.close()
         self._running = None
-        self._owners = Owners()
+        self._owners = Owners(workload=self._workload)
         if self._down_since is None:
             self._down_since = now
         code = os.waitstatus_to_exitcode(status)

@@ -6,6 +6,7 @@ may be in several processes (fork, SCM_RIGHTS), so a hint only says where to loo
 always looks at all of them. Nothing is parsed but ``/proc`` and 20 fixed bytes of a question.
 """
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -22,6 +23,7 @@ from supervisor.egress.owner_messages import (
     Question,
 )
 from supervisor.kernel import procfs
+from supervisor.kernel.ids import as_file_owner
 
 SLICE_S = 0.005  # one turn of the monitor's loop
 BUDGET_S = 0.050  # one question in all; over it the connection is denied with its own code
@@ -51,9 +53,18 @@ class _Work:
 
 
 class Owners:
-    """A queue of questions, worked off in slices."""
+    """A queue of questions, worked off in slices.
 
-    def __init__(self, *, not_workload: frozenset[int] = frozenset()) -> None:
+    ``workload`` is its (uid, gid) where ours are others: it owns the processes to look into.
+    """
+
+    def __init__(
+        self,
+        *,
+        workload: tuple[int, int] | None = None,
+        not_workload: frozenset[int] = frozenset(),
+    ) -> None:
+        self._workload = workload
         self._queue: deque[_Work] = deque()
         self._not_workload = not_workload
         self._last_holder = 0
@@ -80,7 +91,12 @@ class Owners:
         """Search for at most SLICE_S; yields what was answered meanwhile."""
         end = time.monotonic() + SLICE_S
         while self._queue and time.monotonic() < end:
-            found = self._advance(self._queue[0])
+            with (
+                contextlib.nullcontext()
+                if self._workload is None
+                else as_file_owner(*self._workload)
+            ):
+                found = self._advance(self._queue[0])
             if found is not None:
                 self._queue.popleft()
                 yield found

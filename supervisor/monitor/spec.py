@@ -1,6 +1,9 @@
 """What to launch, as data: everything the child needs is decided before the fork."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from supervisor.kernel.namespaces import CLONE_NEWPID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,11 @@ class Confinement:
     landlock: int | None = None  # a ruleset's descriptor
     seccomp: bytes | None = None  # a BPF program
 
+    @property
+    def own_process_ids(self) -> bool:
+        """Whether the process lives in a PID namespace of the workload."""
+        return any(kind == CLONE_NEWPID for _, kind in self.namespaces)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
@@ -41,3 +49,8 @@ class Launch:
     monitor: int  # its pid: the parent the child must still have when it is confined
     stdio: tuple[int, int, int] = (0, 1, 2)
     terminal: bool = False  # stdio is a terminal that becomes the controlling one
+    # What runs when everything is in place: the program; or, for the proof, a function of ours,
+    # in the same process and under the same confinement. Its result is the exit status.
+    instead: Callable[[], int] | None = None
+    # Filled in by launch(): where the child reports, and where it waits to be adopted.
+    handshake: tuple[int, int] = (-1, -1)

@@ -19,14 +19,36 @@ from supervisor.kernel.namespaces import setns
 from supervisor.kernel.seccomp import install
 from supervisor.monitor.spec import Confinement, Launch
 
+ADOPT = b"P"  # followed by a pid: the process that goes on, see _enter_process_ids
+ADOPTED = b"A"
+
 
 class Failed(Exception):  # noqa: N818 - never leaves this room
     """A step's own verdict, beside what the kernel says."""
 
 
 def _join_namespaces(what: Launch) -> None:
+    root = os.stat("/")
     for descriptor, kind in what.confinement.namespaces:
         setns(descriptor, kind)
+    joined = os.stat("/")
+    # Joining a mount namespace moves the process to that one's own root, which is ours only where
+    # the engine used pivot_root: under chroot it would be the host's.
+    if (root.st_dev, root.st_ino) != (joined.st_dev, joined.st_ino):
+        raise Failed("the root of the workload's mount namespace is not the container's")
+
+
+def _enter_process_ids(what: Launch) -> None:
+    # A joined PID namespace holds for children only: fork, report the child to the monitor, end.
+    # The child then is the monitor's own (it is the nearest reaper), which says when it knows.
+    if not what.confinement.own_process_ids:
+        return
+    report, adopted = what.handshake
+    if child := os.fork():
+        os.write(report, ADOPT + str(child).encode())
+        os._exit(0)
+    if os.read(adopted, 1) != ADOPTED:
+        raise Failed("the monitor ended meanwhile")
 
 
 def _set_groups(what: Launch) -> None:
@@ -68,7 +90,8 @@ def _set_no_new_privs(_: Launch) -> None:
 
 def _die_with_monitor(what: Launch) -> None:
     prctl.set_pdeathsig(signal.SIGKILL)
-    if os.getppid() != what.monitor:
+    # A parent outside of the own PID namespace has no number in it; its end is seen at adoption.
+    if os.getppid() != (0 if what.confinement.own_process_ids else what.monitor):
         raise Failed("the monitor ended meanwhile")
 
 
@@ -151,6 +174,7 @@ STEPS = (
         "joining needs capabilities, and a user namespace gives them",
         _join_namespaces,
     ),
+    Step("process ids", "the forked child goes on, in the PID namespace", _enter_process_ids),
     Step("groups", "needs CAP_SETGID", _set_groups),
     Step("gid", "needs CAP_SETGID", _set_gid),
     Step("bounding set", "needs CAP_SETPCAP, which the uid change takes away", _drop_bounding_set),

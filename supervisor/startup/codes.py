@@ -44,15 +44,41 @@ PLAN_LIMIT = Code(
     "A resource limit is above what the container itself has.",
     "Lower it in the policy, or raise the container's own limit.",
 )
-PID_LIMIT = Code(
-    "startup.pid-limit",
-    "The container has no limit on its number of processes.",
-    "Start it with --pids-limit (podman) or set the kubelet's podPidsLimit.",
+SECLUSION_FAILED = Code(
+    "startup.seclusion-failed",
+    "Making the workload's own process ids and mounts failed in a way that was not foreseen.",
+    "Out of memory is the usual reason; run 'sandbox-supervisor doctor'.",
+)
+ADDRESS_TAKEN = Code(
+    "startup.address-taken",
+    "The name under which 'report' finds the supervisor is in use.",
+    "Look for another supervisor in this very container.",
+)
+NO_SANDBOX = Code(
+    "startup.no-sandbox",
+    "No supervisor answers in this container.",
+    "Run the command inside the container of a running sandbox (podman exec, kubectl exec), as root "
+    "or as the supervisor's own user.",
+)
+PROOF_FAILED = Code(
+    "startup.proof-failed",
+    "In the workload's confinement something forbidden succeeded, or something allowed failed.",
+    "Report it with the kernel version and the container engine; the cause names the probes.",
+)
+CONTROL_REQUIRED = Code(
+    "startup.control-required",
+    "The policy requires a control that this container cannot give.",
+    "Give the container what the cause names, or take the control out of 'supervisor: require'.",
+)
+FENCE_FORM = Code(
+    "startup.fence-form",
+    "The fence that this container allows is weaker than the policy requires.",
+    "Add SYS_ADMIN and NET_ADMIN, allow user namespaces, or lower supervisor.require.fence.",
 )
 NOT_ENFORCED = Code(
     "startup.not-enforced",
     "The policy relies on something this start does not enforce.",
-    "Remove it from the policy, or list it under 'supervisor: accept: not_enforced'.",
+    "Remove it from the policy, or list the feature that the finding names under 'supervisor: accept'.",
 )
 HOSTS_TOO_LARGE = Code(
     "startup.file-too-large",

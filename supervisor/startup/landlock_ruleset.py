@@ -53,11 +53,13 @@ def prepare(
     compatibility: Compatibility,
     groups: frozenset[int],
     as_workload: bool,
+    root: int | None = None,
 ) -> FilesystemConfinement:
     """Open every path and build the ruleset. The caller keeps ``ruleset`` for all launches.
 
     ``groups``: the workload's, primary included. ``as_workload``: we already have its identity, so
-    what we cannot reach it cannot either, and no rule is needed. Raises Refusal with every path
+    what we cannot reach it cannot either, and no rule is needed. ``root``: a descriptor of the root
+    directory as the workload will see it, where that is not ours. Raises Refusal with every path
     that cannot be used, and SyscallError.
     """
     version = landlock.abi()
@@ -66,7 +68,7 @@ def prepare(
         return FilesystemConfinement(
             ruleset=None, abi=0, newer_kernel_abi=False, paths=(), losses=lost
         )
-    opened = [_open(rule, groups) for rule in rules]
+    opened = [_open(rule, groups, root) for rule in rules]
     try:
         lost += _judge(opened, compatibility, as_workload=as_workload)
         found = [(rule, where) for rule, where in opened if isinstance(where, Located)]
@@ -86,9 +88,11 @@ def prepare(
     )
 
 
-def _open(rule: PathRule, groups: frozenset[int]) -> tuple[PathRule, Located | OSError]:
+def _open(
+    rule: PathRule, groups: frozenset[int], root: int | None
+) -> tuple[PathRule, Located | OSError]:
     try:
-        return rule, open_trusted(rule.path, groups)
+        return rule, open_trusted(rule.path, groups, root)
     except OSError as error:
         return rule, error
 

@@ -1,12 +1,14 @@
 """What the fence needs while the workload runs: egress, a look at changes, a live policy."""
 
 import os
+import socket
 from dataclasses import dataclass
 
 from supervisor.egress.process import EgressSpec
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
 from supervisor.fence.request import FencedNamespace
+from supervisor.fence.watch import changed
 from supervisor.identity.inputs import HELPER_IDS
 from supervisor.kernel.memfd import memory
 from supervisor.monitor import codes
@@ -27,6 +29,7 @@ class NetworkKeeping:
     """Starts what lives beside the workload, once the fence stands and before the workload runs."""
 
     settings: RunSettings
+    workload: tuple[int, int]  # uid, gid
     policy: LoadedPolicy
     facts: Facts
     loop: Loop
@@ -35,11 +38,16 @@ class NetworkKeeping:
     def start(self, fence: FencedNamespace) -> None:
         """Called with the fence of this start. Raises Refusal."""
         if "changes" in fence.sockets:
-            self.loop.watch(fence.sockets["changes"], self._fence_changed)
+            changes = socket.socket(fileno=fence.sockets["changes"])
+            self.loop.watch(changes.fileno(), lambda: self._look_at(changes))
         if "capture4" not in fence.sockets:
             return
         keeper = EgressKeeper(
-            spec=self._spec(fence), policy=self.policy.whole, loop=self.loop, log=self.log
+            spec=self._spec(fence),
+            policy=self.policy.whole,
+            workload=self.workload if self.facts.uid == 0 else None,
+            loop=self.loop,
+            log=self.log,
         )
         self.loop.keep(keeper)
         if self.settings.policy is not None:
@@ -65,8 +73,9 @@ class NetworkKeeping:
             log_level=self.settings.log_level,
         )
 
-    def _fence_changed(self) -> None:
-        self.loop.fail(codes.FENCE_CHANGED)
+    def _look_at(self, changes: socket.socket) -> None:
+        if changed(changes):
+            self.loop.fail(codes.FENCE_CHANGED)
 
 
 def _read(path: str) -> bytes:

@@ -30,7 +30,12 @@ def obtain_policy(settings: RunSettings) -> LoadedPolicy:
     the start. YAML is parsed by an unprivileged child; what it answers is checked again.
     """
     if settings.policy is None:
-        return LoadedPolicy(closed_policy(), allows_network=False, whole=b"")
+        from policy.wire import to_wire
+
+        closed = closed_policy()
+        return LoadedPolicy(
+            closed, allows_network=False, whole=json.dumps(to_wire(closed)).encode()
+        )
     path = settings.policy
     text = read_policy(path, from_image=settings.policy_from_image)
     try:

@@ -10,6 +10,7 @@ import os
 
 from supervisor.kernel.libc import SyscallError
 from supervisor.kernel.mount import (
+    MNT_DETACH,
     MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
@@ -18,6 +19,7 @@ from supervisor.kernel.mount import (
     MS_RDONLY,
     MS_REC,
     mount,
+    umount2,
 )
 
 # What container engines mask in their /proc (OCI runtime-spec, "Default Filesystems" as podman and
@@ -50,8 +52,12 @@ def mount_private_proc(*, own_pid_namespace: bool) -> None:
     in a user namespace where the container's own /proc is masked in parts.
     """
     mount("proc", "/proc", "proc", _QUIET, "" if own_pid_namespace else "hidepid=2")
-    for path in MASKED:
-        _mask(path)
+    try:
+        for path in MASKED:
+            _mask(path)
+    except SyscallError:
+        umount2("/proc", MNT_DETACH)  # never one that shows what the engine hides
+        raise
 
 
 def mount_private_shm(size: int) -> None:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from supervisor.fence.request import Served
+from policy.model import Require
+from supervisor.fence.request import PodRequest, Served
 from supervisor.identity.entries import EntryPlan
 from supervisor.kernel.filters import Toggles
 from supervisor.monitor.spec import Limit
@@ -35,19 +36,48 @@ class PrepareWorkspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseNetwork:
-    """Give the workload a network namespace in which nothing leads out, but to egress if served."""
+    """Put the workload behind a fence through which nothing leads out, but to egress if served.
+
+    ``pod`` is a request where the workload stays in the network namespace that we are in.
+    """
 
     served: Served | None
+    pod: PodRequest | None
     reason: str
 
     def describe(self) -> list[str]:
         """Lines for ``plan``."""
+        if self.pod is not None:
+            caught = "rules in our own namespace; the workload's TCP and DNS go to egress"
+            return [f"network: {caught}, all else is refused; {self.reason}"]
         if self.served is not None:
             caught = "own namespace with lo only; TCP and DNS go to egress, all else is refused"
             return [f"network: {caught}; {self.reason}"]
         return [
             f"network: own namespace with no interface but lo, all traffic out refused; {self.reason}"
         ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seclude:
+    """Give the workload its own processes and mounts, as far as the container allows them."""
+
+    def describe(self) -> list[str]:
+        """Lines for ``plan``."""
+        return ["processes: own PID namespace with a fresh /proc, and an own /dev/shm, if possible"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckControls:
+    """Refuse where less could be had than the policy requires."""
+
+    require: Require
+    accept: frozenset[str]
+
+    def describe(self) -> list[str]:
+        """Lines for ``plan``."""
+        required = ", ".join(sorted(self.require.controls)) or "no control by name"
+        return [f"check: what could not be had against the policy, which requires {required}"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,4 +123,26 @@ class StartWorkload:
         return [f"run {self.argv[0]} in {self.cwd} as {who}", f"after: {order}"]
 
 
-Step = AddAccount | PrepareWorkspace | CloseNetwork | ConfineFiles | StartWorkload
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prove:
+    """Try the forbidden and the allowed in exactly the workload's confinement."""
+
+    start: StartWorkload
+
+    def describe(self) -> list[str]:
+        """Lines for ``plan``."""
+        return [
+            "prove: a child in the workload's confinement tries what is forbidden; it must fail"
+        ]
+
+
+Step = (
+    AddAccount
+    | PrepareWorkspace
+    | CloseNetwork
+    | Seclude
+    | ConfineFiles
+    | CheckControls
+    | Prove
+    | StartWorkload
+)

@@ -50,13 +50,17 @@ class _Walk:
             os.close(self.descriptors.pop())
 
 
-def open_trusted(path: str, groups: frozenset[int]) -> Located:
+def open_trusted(path: str, groups: frozenset[int], root: int | None = None) -> Located:
     """Open an absolute path; ``groups`` are the workload's, for whom group write counts.
+
+    ``root`` is where the path starts, if not at our own root: a descriptor of the root directory of
+    another mount namespace shows that namespace's mounts.
 
     Raises UntrustedLinkError, or OSError as open(2) does: ENOENT, EACCES, ENOTDIR, ELOOP, ENAMETOOLONG.
     """
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    walk = _Walk([root], [], _components(path), [])
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    start = os.open("/", flags) if root is None else os.open(".", flags, dir_fd=root)
+    walk = _Walk([start], [], _components(path), [])
     try:
         while walk.pending:
             _step(walk, groups)

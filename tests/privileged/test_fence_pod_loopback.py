@@ -1,6 +1,7 @@
 """The pod form: which loopback ports the workload reaches."""
 
 import os
+import resource
 import socket
 
 import pytest
@@ -86,3 +87,22 @@ def test_with_an_allow_list_only_its_ports_are_open_on_loopback():
             return client.result()
 
     assert in_world(work, request) == b"listed"
+
+
+def test_thousands_of_bound_ports_are_all_closed():
+    count = 3000
+
+    def child():
+        World()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count + 500, count + 500))
+        bound = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+        for port, held in enumerate(bound, start=20000):
+            held.bind(("127.0.0.1", port))
+        report = install_pod_fence(REQUEST).report
+        with nftables.open_socket() as channel:
+            ((_, _), (name, ports)) = nftables.read_back(channel, TABLE).sets
+        with pytest.raises(PermissionError):
+            as_uid(WORKLOAD, lambda: send_udp("127.0.0.1", 20000 + count - 1))
+        return name, ports == tuple(range(20000, 20000 + count)), len(report.closed_udp)
+
+    assert in_child(child, unshare=CLONE_NEWNET) == ("closed_udp", True, 500)

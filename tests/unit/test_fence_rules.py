@@ -45,7 +45,7 @@ def test_comments_name_each_rule_of_a_chain_uniquely():
 ASKED = Held(
     flags=6,
     chains=(HeldChain("t", "output", "filter", 3, 0, 0),),
-    rules=(HeldRule("output", "a", (1,)), HeldRule("output", "b", (2,))),
+    rules=(HeldRule("output", "a", ()), HeldRule("output", "b", ())),
     sets=(("closed", (80,)),),
 )
 

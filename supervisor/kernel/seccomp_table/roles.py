@@ -55,6 +55,14 @@ MONITOR = (
     ),
 )
 
+INIT = (
+    Rule(
+        "poll ppoll rt_sigreturn restart_syscall clock_gettime exit exit_group",
+        ALLOW,
+        "waiting for the monitor's end, and its own",
+    ),
+)
+
 _STREAMS = (
     Rule(
         "read write readv writev pread64 pwrite64 lseek close close_range dup dup2 dup3 fcntl fstat"
