@@ -100,7 +100,7 @@ EXAMPLES: tuple[Event, ...] = (
         host="exfil.example",
         port=443,
         binary="/usr/bin/curl",
-        count=41,
+        times=41,
         total=60,
         first=1_767_225_600.0,
         last=1_767_225_609.5,
@@ -115,7 +115,7 @@ EXAMPLES: tuple[Event, ...] = (
             remedy="Run 'sandbox-supervisor policy check'.",
         ),
     ),
-    TunnelsClosed(generation=2, count=3),
+    TunnelsClosed(generation=2, times=3),
     HelperDied(helper="egress", pid=27, status=-9, restart_s=0.5),
     HelperRestarted(helper="egress", pid=41),
     HelperGaveUp(
