@@ -3,8 +3,8 @@
 Whoever sees something happen builds one of these and hands it to its stream
 (supervisor.events.stream); how it is numbered, limited and written is decided there. Text fields
 may hold anything that the workload or the network chose: they are made safe when they become a
-record, never here. Sizes are bytes, durations seconds. Built by keyword; tuples, because making twenty
-dataclasses costs the start 9 ms more, and making one costs more than the rest of counting it.
+record, never here. Sizes are bytes, durations seconds. To be built by keyword; tuples, because twenty
+dataclasses cost the start 9 ms more.
 """
 
 from enum import Enum, IntEnum
