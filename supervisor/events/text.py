@@ -76,7 +76,7 @@ def quoted(value: object) -> str:
 
 def as_json(value: object) -> str:
     """``value`` as one line of printable ASCII JSON. Raises ValueError for NaN and infinities."""
-    return _encoder()(value).replace("\x7f", "\\u007f")
+    return _encoder()(value)
 
 
 def warm_up() -> None:

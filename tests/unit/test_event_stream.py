@@ -112,6 +112,18 @@ def test_denials_wait_for_a_reader_that_stands_still_and_allows_do_not():
     assert stream.dropped[Lane.ALLOWED] == 50
 
 
+def test_what_waited_is_written_before_what_is_new():
+    reader = Reader()
+    stream = reader.stream()
+    reader.open = False
+    stream.emit(refused())
+    reader.open = True
+
+    stream.emit(OPENED)
+
+    assert reader.numbers() == [1, 2]
+
+
 def test_what_waits_for_a_reader_is_bounded():
     reader = Reader()
     stream = reader.stream()
