@@ -19,6 +19,7 @@ from supervisor.startup import codes as startup_codes
 from supervisor.startup.facts import Facts
 from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.policy_watch import PolicyWatch
+from supervisor.startup.upstream import Upstream
 
 HOSTS, RESOLV_CONF = "/etc/hosts", "/etc/resolv.conf"
 FILE_BYTES = 1 << 20  # an engine writes a few lines
@@ -31,6 +32,7 @@ class NetworkKeeping:
     settings: RunSettings
     workload: tuple[int, int]  # uid, gid
     policy: LoadedPolicy
+    upstream: Upstream
     facts: Facts
     loop: Loop
     log: Log
@@ -50,6 +52,8 @@ class NetworkKeeping:
             log=self.log,
         )
         self.loop.keep(keeper)
+        if described := self.upstream.described():
+            self.log.emit("egress.upstream", **described)
         if self.settings.policy is not None:
             PolicyWatch(
                 self.settings.policy,
@@ -70,6 +74,8 @@ class NetworkKeeping:
             hosts=_read(HOSTS),
             resolv_conf=_read(RESOLV_CONF),
             has_ipv6=fence.report.ipv6,
+            servers=self.upstream.servers,
+            proxy=self.upstream.proxy,
             log_json=self.log.as_json,
             log_level=self.settings.log_level,
         )
