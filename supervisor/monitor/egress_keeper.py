@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from supervisor.egress import order_messages as orders
@@ -20,7 +21,9 @@ from supervisor.egress.owner_messages import (
     encode_answer,
 )
 from supervisor.egress.process import EgressSpec, serve
+from supervisor.events.frames import MAX_FRAME, FrameError
 from supervisor.events.log import Log
+from supervisor.events.status import HelperStatus
 from supervisor.kernel.memfd import sealed
 from supervisor.monitor import codes
 from supervisor.monitor.loop import Loop
@@ -43,6 +46,7 @@ class _Running:
     pid: int
     owners: socket.socket
     orders: socket.socket
+    records: socket.socket
     heard: float
     ready: bool = False
 
@@ -67,6 +71,7 @@ class EgressKeeper:
         workload: tuple[int, int] | None,
         loop: Loop,
         log: Log,
+        on_record: Callable[[bytes], None],
     ) -> None:
         self._workload = workload
         self._spec = spec
@@ -75,6 +80,8 @@ class EgressKeeper:
         self._log = log
         self._restarts = Restarts()
         self._owners = Owners(workload=workload)
+        self._on_packet = on_record
+        self._starts = 0
         self._running: _Running | None = None
         self._start_at: float | None = None
         self._down_since: float | None = None
@@ -83,25 +90,31 @@ class EgressKeeper:
         """Fork egress. The workload may start at once: its connections wait in the backlog."""
         owners, their_owners = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         order, their_order = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        records, their_records = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
             owners.close()
             order.close()
+            records.close()
             serve(
                 self._spec,
                 policy=self._policy.current,
                 owners=their_owners.detach(),
                 orders=their_order.detach(),
+                records=their_records.detach(),
             )
         their_owners.close()
         their_order.close()
-        for channel in (owners, order):
+        their_records.close()
+        for channel in (owners, order, records):
             channel.setblocking(False)
-        self._running = _Running(pid, owners, order, heard=time.monotonic() + START_S)
+        self._running = _Running(pid, owners, order, records, heard=time.monotonic() + START_S)
         self._owners.exclude(frozenset({pid}))
         self._start_at = None
+        self._starts += 1
         self._loop.watch(owners.fileno(), self._on_question)
         self._loop.watch(order.fileno(), self._on_order)
+        self._loop.watch(records.fileno(), self._on_record)
 
     def use_policy(self, policy: bytes) -> int:
         """Offer a new policy; its generation. It is kept only once egress has accepted it."""
@@ -155,7 +168,7 @@ class EgressKeeper:
         running = self._running
         if running is None or pid != running.pid:
             return
-        for channel in (running.owners, running.orders):
+        for channel in (running.owners, running.orders, running.records):
             self._loop.unwatch(channel.fileno())
             channel.close()
         self._running = None
@@ -218,6 +231,33 @@ class EgressKeeper:
         elif order.kind == orders.REJECTED:
             self._policy.tried.pop(order.generation, None)
             self._log.emit("policy.rejected", level="error", cause=order.text)
+
+    def _on_record(self) -> None:
+        if self._running is None:
+            return
+        packet = _receive(self._running.records, MAX_FRAME)
+        if packet is None:
+            return
+        try:
+            self._on_packet(packet)
+        except FrameError as error:
+            self._protocol_error(str(error))
+
+    def status(self) -> HelperStatus:
+        """For ``status``."""
+        running = self._running
+        state = "down" if running is None else "serving" if running.ready else "starting"
+        return HelperStatus(
+            name="egress",
+            pid=None if running is None else running.pid,
+            state=state,
+            restarts=self._starts - 1,
+        )
+
+    @property
+    def generation(self) -> int:
+        """How many policies were offered after the first."""
+        return self._policy.generation
 
     def _accepted(self, generation: int) -> None:
         policy = self._policy.tried.pop(generation, None)

@@ -2,11 +2,13 @@
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from supervisor.egress.process import EgressSpec
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
+from supervisor.events.ring import EventRing
+from supervisor.events.status import Status
 from supervisor.fence.request import FencedNamespace
 from supervisor.fence.watch import changed
 from supervisor.identity.inputs import HELPER_IDS
@@ -14,9 +16,11 @@ from supervisor.kernel.memfd import memory
 from supervisor.monitor import codes
 from supervisor.monitor.egress_keeper import EgressKeeper
 from supervisor.monitor.loop import Loop
+from supervisor.monitor.record_server import RecordServer
 from supervisor.settings import RunSettings
 from supervisor.startup import codes as startup_codes
 from supervisor.startup.facts import Facts
+from supervisor.startup.inquiry import may_ask
 from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.policy_watch import PolicyWatch
 from supervisor.startup.upstream import Upstream
@@ -32,16 +36,19 @@ class NetworkKeeping:
     settings: RunSettings
     workload: tuple[int, int]  # uid, gid
     policy: LoadedPolicy
+    started: float  # seconds since the epoch
     upstream: Upstream
     facts: Facts
     loop: Loop
     log: Log
+    _keepers: list[EgressKeeper] = field(default_factory=list)
 
     def start(self, fence: FencedNamespace) -> None:
         """Called with the fence of this start. Raises Refusal."""
         if "changes" in fence.sockets:
             changes = socket.socket(fileno=fence.sockets["changes"])
             self.loop.watch(changes.fileno(), lambda: self._look_at(changes))
+        server = self._record_server()
         if "capture4" not in fence.sockets:
             return
         keeper = EgressKeeper(
@@ -50,10 +57,12 @@ class NetworkKeeping:
             workload=self.workload if self.facts.uid == 0 else None,
             loop=self.loop,
             log=self.log,
+            on_record=server.add,
         )
+        self._keepers.append(keeper)
         self.loop.keep(keeper)
         if described := self.upstream.described():
-            self.log.emit("egress.upstream", **described)
+            self.log.emit("egress.upstream", level="info", **described)
         if self.settings.policy is not None:
             PolicyWatch(
                 self.settings.policy,
@@ -66,6 +75,26 @@ class NetworkKeeping:
         keeper.reset_waiting()  # the proof's probes, nobody else's
         keeper.start()
 
+    def _record_server(self) -> RecordServer:
+        try:
+            return RecordServer(self.loop, status=self._status, may_ask=may_ask)
+        except OSError as error:
+            raise Refusal(startup_codes.ADDRESS_TAKEN, f"events: {error.strerror}") from error
+
+    def _status(self, ring: EventRing) -> Status:
+        helpers = tuple(keeper.status() for keeper in self._keepers)
+        return Status(
+            state="running",
+            ready=all(helper.state == "serving" for helper in helpers),
+            workload_pid=self.loop.main or None,
+            started=self.started,
+            policy_generation=sum(keeper.generation for keeper in self._keepers),
+            helpers=helpers,
+            records=ring.records,
+            forgotten=ring.forgotten,
+            dropped=0,
+        )
+
     def _spec(self, fence: FencedNamespace) -> EgressSpec:
         return EgressSpec(
             uid=HELPER_IDS["egress"] if self.facts.uid == 0 else None,
@@ -77,7 +106,8 @@ class NetworkKeeping:
             servers=self.upstream.servers,
             proxy=self.upstream.proxy,
             log_json=self.log.as_json,
-            log_level=self.settings.log_level,
+            # A raw terminal belongs to the workload; 'events' shows the records all the same.
+            log=not (self.settings.interactive and os.isatty(2)),
         )
 
     def _look_at(self, changes: socket.socket) -> None:

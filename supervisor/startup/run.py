@@ -94,6 +94,7 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
         settings=settings,
         workload=(plan.identity.uid, plan.identity.gid),
         policy=policy,
+        started=time.time(),
         upstream=upstream,
         facts=facts,
         loop=loop,
