@@ -104,7 +104,9 @@ def test_every_beginning_of_an_answer_is_incomplete():
         assert read_answer(OPEN[:length]).answer is Answer.INCOMPLETE, OPEN[:length]
 
 
-@given(st.binary(min_size=1, max_size=300) | st.binary(max_size=80).map(lambda tail: OPEN[:40] + tail))
+@given(
+    st.binary(min_size=1, max_size=300) | st.binary(max_size=80).map(lambda tail: OPEN[:40] + tail)
+)
 def test_more_bytes_never_take_an_answer_back(data):
     """Whatever is decided for a beginning holds for the whole, so reading in pieces is the same."""
     whole = read_answer(data)
