@@ -148,6 +148,8 @@ def _attempt(probes: tuple[Probe, ...], form: struct.Struct, end: int) -> int:
     for probe in probes:
         try:
             probe.attempt()
+        except TimeoutError:
+            answers.append(errno.ETIMEDOUT)  # silence, where a refusal is at once
         except OSError as error:
             answers.append(error.errno or RAISED)
         except Exception:  # noqa: BLE001 - the answer says so, and the judge calls it a surprise
