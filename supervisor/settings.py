@@ -50,8 +50,14 @@ class RunSettings:
     limits: Mapping[str, int] = field(default_factory=dict)
     passed: tuple[str, ...] = ()  # --env words
     pass_all: bool = False
+    proxy_env: bool = False
     log_level: str = "info"
     log_format: str = "auto"
+
+
+def is_launched() -> bool:
+    """Whether we run from the self-contained runtime, started by its launcher."""
+    return MARKER in os.environ
 
 
 def runtime_tree() -> str:
@@ -59,6 +65,6 @@ def runtime_tree() -> str:
 
     The self-contained runtime's, or in a developer's checkout the one above this package.
     """
-    if MARKER in os.environ:
+    if is_launched():
         return os.path.dirname(os.path.dirname(sys.executable))
     return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

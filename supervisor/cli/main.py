@@ -17,10 +17,17 @@ from supervisor.errors import Refusal
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "start a workload confined, and watch it to its end"),
     "doctor": ("doctor", "what this kernel and container allow, and what is missing"),
+    "report": ("report", "the containment report of the sandbox that runs here; proves it again"),
     "plan": ("plan", "what run would do here, step by step; changes nothing"),
     "identity": ("identity", "who the workload would be, and which input decided"),
     "rootfs": ("rootfs", "write the sandbox account into an unpacked root file system"),
+    "install": ("install", "copy the self-contained runtime into a volume"),
+    "volumes-init": ("volumes_init", "make the volumes of a pod usable for the workload"),
+    "seed": ("seed", "copy the image's work directory into an empty volume, once"),
+    "manifest": ("manifest", "write the pod for Kubernetes and podman kube play"),
     "policy": ("policy", "the policy laboratory: check, explain, test, diff, show, schema"),
+    "events": ("events", "the event stream of the running sandbox: --follow, --denied"),
+    "status": ("status", "the running sandbox: helpers, policy, what was denied"),
     "explain": ("explain", "what a reason code means and what helps"),
 }
 # Commands that supervise: the signals that the launcher blocked stay blocked for them.

@@ -53,6 +53,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--env-all", action="store_true", help="pass every variable of the container on"
     )
+    parser.add_argument(
+        "--proxy-env",
+        action="store_true",
+        help="offer egress' explicit proxy in HTTP_PROXY and the like; nothing needs it",
+    )
     parser.add_argument("-i", "--interactive", action="store_true", help="give it a terminal")
     parser.add_argument(
         "-t", "--timeout", type=_seconds, metavar="S", help="end it after S seconds"
@@ -92,6 +97,7 @@ def settings_from(arguments: argparse.Namespace) -> RunSettings:
         umask=arguments.umask,
         passed=tuple(arguments.env),
         pass_all=arguments.env_all,
+        proxy_env=arguments.proxy_env,
         log_level=_chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),
         log_format=_chosen(arguments.log_format, environment.get(LOG_FORMAT), FORMATS, "auto"),
     )
