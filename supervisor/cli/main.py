@@ -17,6 +17,7 @@ from supervisor.errors import Refusal
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "start a workload confined, and watch it to its end"),
     "doctor": ("doctor", "what this kernel and container allow, and what is missing"),
+    "report": ("report", "the containment report of the sandbox that runs here; proves it again"),
     "plan": ("plan", "what run would do here, step by step; changes nothing"),
     "identity": ("identity", "who the workload would be, and which input decided"),
     "rootfs": ("rootfs", "write the sandbox account into an unpacked root file system"),

@@ -49,6 +49,17 @@ SECLUSION_FAILED = Code(
     "Making the workload's own process ids and mounts failed in a way that was not foreseen.",
     "Out of memory is the usual reason; run 'sandbox-supervisor doctor'.",
 )
+ADDRESS_TAKEN = Code(
+    "startup.address-taken",
+    "The name under which 'report' finds the supervisor is in use.",
+    "Look for another supervisor in this very container.",
+)
+NO_SANDBOX = Code(
+    "startup.no-sandbox",
+    "No supervisor answers in this container.",
+    "Run the command inside the container of a running sandbox (podman exec, kubectl exec), as root "
+    "or as the supervisor's own user.",
+)
 PROOF_FAILED = Code(
     "startup.proof-failed",
     "In the workload's confinement something forbidden succeeded, or something allowed failed.",

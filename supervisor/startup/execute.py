@@ -3,10 +3,10 @@
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import assert_never
 
 from supervisor.events.log import Log
-from supervisor.fence.request import CAPTURE_PORT, FencedNamespace, FenceReport
+from supervisor.fence.request import FencedNamespace, FenceReport
 from supervisor.fence.setup import create_namespace, install_pod_fence
 from supervisor.identity.write import apply_entries
 from supervisor.kernel import filters, prctl
@@ -22,11 +22,11 @@ from supervisor.startup.controls import (
     lacking_after_preparation,
 )
 from supervisor.startup.facts import Facts
-from supervisor.startup.landlock_ruleset import FilesystemConfinement
 from supervisor.startup.plan import Plan
-from supervisor.startup.proof.model import Ground
-from supervisor.startup.proof.prove import Proof, prove, require_no_surprise
-from supervisor.startup.seclusion import PRIVATE_SHM, Seclusion, seclude
+from supervisor.startup.proof.ground import ground_of
+from supervisor.startup.proof.prove import prove, require_no_surprise
+from supervisor.startup.running import Running, confinement_of, fence_of, nflog_of
+from supervisor.startup.seclusion import seclude
 from supervisor.startup.stages import Stages
 from supervisor.startup.steps import (
     AddAccount,
@@ -40,82 +40,76 @@ from supervisor.startup.steps import (
     Step,
 )
 from supervisor.workspace.execute import execute as prepare_workspace
-from supervisor.workspace.report import Report as WorkspaceReport
 
+STAGES: dict[type, str] = {
+    AddAccount: "accounts",
+    PrepareWorkspace: "workspace",
+    CloseNetwork: "fence",
+    Seclude: "seclusion",
+    ConfineFiles: "files",
+    CheckControls: "controls",
+    Prove: "proof",
+    StartWorkload: "launch",
+}
 OVERFLOW_ID = 65534  # how the kernel shows an id that a user namespace does not map
-
-
-@dataclass(slots=True, kw_only=True)
-class Running:
-    """What the steps made; complete once the last one is done."""
-
-    main: int = 0
-    fence: FencedNamespace | None = None
-    workspace: WorkspaceReport | None = None
-    seclusion: Seclusion | None = None
-    files: FilesystemConfinement | None = None
-    degraded: tuple[Degraded, ...] = ()
-    proof: Proof | None = None
-    confinement: Confinement | None = None  # of every launch
-    terminal: Terminal | None = None
-    notes: list[str] = field(default_factory=list)
 
 
 def execute(
     plan: Plan,
     *,
     facts: Facts,
-    on_fence: Callable[[FencedNamespace], None],
+    on_proved: Callable[[FencedNamespace], None],
     log: Log,
     stages: Stages,
 ) -> Running:
-    """Do every step; ``on_fence`` takes over what the fence needs from then on.
+    """Do every step; ``on_proved`` starts what serves the fence, before the workload starts.
+
+    Not earlier: what the proof's probes leave behind is nobody's attempt to get out.
 
     Raises Refusal; then nothing of the workload runs.
     """
     running = Running()
     for step in plan.steps:
-        _announce(step, log)
-        match step:
-            case AddAccount():
-                running.notes += apply_entries("/", step.entries).notes
-                stages.mark("accounts")
-            case PrepareWorkspace():
-                running.workspace = prepare_workspace(step.steps)
-                stages.mark("workspace")
-            case CloseNetwork():
-                running.fence = close_network(step)
-                on_fence(running.fence)
-                stages.mark("fence")
-            case Seclude():
-                running.seclusion = seclude(fence_of(running).user)
-                stages.mark("seclusion")
-            case ConfineFiles():
-                running.files = landlock_ruleset.prepare(
-                    step.rules,
-                    compatibility=step.compatibility,
-                    groups=step.groups,
-                    as_workload=step.as_workload,
-                    root=None if running.seclusion is None else running.seclusion.root,
-                )
-                stages.mark("files")
-            case CheckControls():
-                running.degraded = check_controls(step, running, facts)
-            case Prove():
-                # Exec resets it in the child: until then nobody may look into either of us.
-                prctl.set_undumpable()
-                running.confinement = confinement(step.start, running, facts)
-                running.proof = prove_start(step.start, running, facts)
-                stages.mark("proof")
-            case StartWorkload():
-                _start(step, running, facts)
-                stages.mark("launch")
+        for line in step.describe():
+            log.emit("start.step", level="debug", step=type(step).__name__, what=line)
+        _do(step, running, facts)
+        if isinstance(step, Prove):
+            on_proved(fence_of(running))
+        stages.mark(STAGES[type(step)])
     return running
 
 
-def _announce(step: Step, log: Log) -> None:
-    for line in step.describe():
-        log.emit("start.step", level="debug", step=type(step).__name__, what=line)
+def _do(step: Step, running: Running, facts: Facts) -> None:
+    match step:
+        case AddAccount():
+            running.notes += apply_entries("/", step.entries).notes
+        case PrepareWorkspace():
+            running.workspace = prepare_workspace(step.steps)
+        case CloseNetwork():
+            running.fence = close_network(step)
+        case Seclude():
+            running.seclusion = seclude(fence_of(running).user)
+        case ConfineFiles():
+            running.files = landlock_ruleset.prepare(
+                step.rules,
+                compatibility=step.compatibility,
+                groups=step.groups,
+                as_workload=step.as_workload,
+                root=None if running.seclusion is None else running.seclusion.root,
+            )
+        case CheckControls():
+            running.degraded = check_controls(step, running, facts)
+        case Prove():
+            # Exec resets it in the child: until then nobody may look into either of us.
+            prctl.set_undumpable()
+            running.confinement = confinement(step.start, running, facts)
+            running.ground = ground_of(step.start, running, facts)
+            running.proof = prove(running.ground, running.confinement, nflog_of(running))
+            require_no_surprise(running.proof)
+        case StartWorkload():
+            _start(step, running)
+        case _:
+            assert_never(step)
 
 
 def close_network(step: CloseNetwork) -> FencedNamespace:
@@ -133,19 +127,19 @@ def close_network(step: CloseNetwork) -> FencedNamespace:
     return FencedNamespace(net=None, user=None, sockets=fenced.sockets, report=report)
 
 
-def _start(step: StartWorkload, running: Running, facts: Facts) -> None:
+def _start(step: StartWorkload, running: Running) -> None:
     if step.terminal:
         running.terminal = Terminal()
         stdio = (running.terminal.slave,) * 3
     else:
         stdio = (0, 1, 2)
-    if facts.uid == 0:
+    if os.geteuid() == 0:
         running.notes += hand_over(stdio, step.uid)
     launched = Launch(
         argv=step.argv,
         environment=step.environment,
         cwd=step.cwd,
-        confinement=running.confinement or confinement(step, running, facts),
+        confinement=confinement_of(running),
         monitor=os.getpid(),
         stdio=stdio,
         terminal=step.terminal,
@@ -153,13 +147,6 @@ def _start(step: StartWorkload, running: Running, facts: Facts) -> None:
     running.main = launch(launched)
     if running.terminal is not None:
         running.terminal.start()
-
-
-def fence_of(running: Running) -> FencedNamespace:
-    """The fence, which every step after CloseNetwork may rely on."""
-    if running.fence is None:
-        raise ValueError("a plan without a fence cannot be executed")
-    return running.fence
 
 
 def check_controls(step: CheckControls, running: Running, facts: Facts) -> tuple[Degraded, ...]:
@@ -170,43 +157,6 @@ def check_controls(step: CheckControls, running: Running, facts: Facts) -> tuple
     check_minimum(step.require, fence, running.files)
     lacks = lacking_after_preparation(facts, fence, running.seclusion, running.files)
     return judge(lacks, require=step.require, accept=step.accept)
-
-
-def prove_start(step: StartWorkload, running: Running, facts: Facts) -> Proof:
-    """Prove the confinement that every launch gets. Raises Refusal on any surprise."""
-    if running.confinement is None:
-        raise ValueError("there is nothing to prove yet")
-    ground = ground_of(step, running, facts)
-    proof = prove(ground, running.confinement, fence_of(running).sockets.get("nflog"))
-    require_no_surprise(proof)
-    return proof
-
-
-def ground_of(step: StartWorkload, running: Running, facts: Facts) -> Ground:
-    """What the probes may rely on here."""
-    fence, seclusion, rules = fence_of(running), running.seclusion, running.files
-    if seclusion is None or rules is None:
-        raise ValueError("everything is prepared before it is proved")
-    bound = [outcome for outcome in rules.paths if not outcome.problem]
-    lacking = dict(seclusion.lacking)
-    return Ground(
-        uid=step.uid,
-        workdir=step.cwd,
-        monitor=os.getpid() if seclusion.pid is None else 1,
-        own_process_ids=seclusion.pid is not None,
-        own_shm=PRIVATE_SHM not in lacking,
-        foreign_shm=0 if PRIVATE_SHM in lacking else os.stat("/dev/shm").st_dev,  # noqa: S108
-        ipv6=fence.report.ipv6,
-        ruled="nflog" in fence.sockets,
-        capture=CAPTURE_PORT if "capture4" in fence.sockets else None,
-        nested_sandbox=step.toggles.nested_sandbox,
-        debugger=step.toggles.debugger,
-        guarded=facts.uid != 0 and seclusion.pid is None,
-        landlock_abi=0 if rules.ruleset is None else rules.abi,
-        covered=tuple(outcome.resolved for outcome in bound),
-        writable=tuple(outcome.resolved for outcome in bound if outcome.rule.writable),
-        outside="",
-    )
 
 
 def confinement(step: StartWorkload, running: Running, facts: Facts) -> Confinement:

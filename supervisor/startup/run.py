@@ -8,18 +8,21 @@ from supervisor.errors import Refusal
 from supervisor.events.log import Log
 from supervisor.identity.account_files import read_accounts
 from supervisor.identity.mapped import check_identity_mapped
-from supervisor.kernel import capabilities, prctl
+from supervisor.kernel import capabilities, filters, prctl, seccomp
 from supervisor.monitor import codes as monitor_codes
 from supervisor.monitor.lifecycle import SUPERVISOR_STATUS, Finish, Lifecycle
 from supervisor.monitor.loop import Loop, open_signals
 from supervisor.settings import RunSettings, runtime_tree
 from supervisor.startup.containment import containment
-from supervisor.startup.execute import Running, execute
+from supervisor.startup.execute import execute
 from supervisor.startup.facts import Facts, gather
+from supervisor.startup.inquiry import PROVE, Inquiry
 from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.plan import Plan, build
 from supervisor.startup.policy import LoadedPolicy, obtain_policy
+from supervisor.startup.proof.prove import prove
 from supervisor.startup.report import table
+from supervisor.startup.running import Running, confinement_of, nflog_of
 from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
 from supervisor.startup.upstream import Upstream, obtain_upstream
@@ -27,7 +30,7 @@ from supervisor.startup.upstream import Upstream, obtain_upstream
 # What a shell says of a command that it cannot execute or find: exit status of POSIX sh.
 # What the monitor needs while the workload runs: to end processes of other uids and to look into
 # them, to start egress again under its own uid, and to join namespaces for later launches.
-KEPT_CAPABILITIES = ("KILL", "SETUID", "SETGID", "SETPCAP", "SYS_PTRACE", "SYS_ADMIN")
+KEPT_CAPABILITIES = ("KILL", "SETUID", "SETGID", "SETPCAP", "SYS_PTRACE", "SYS_ADMIN", "SYS_CHROOT")
 EXEC_STATUS = {monitor_codes.NOT_EXECUTABLE: 126, monitor_codes.NOT_FOUND: 127}
 
 
@@ -44,6 +47,7 @@ def run(settings: RunSettings) -> int:
     except Refusal as refusal:
         return _refused(refusal, log)
     prctl.keep_capabilities(capabilities.numbers(KEPT_CAPABILITIES))
+    confine_monitor(plan)
     if running.terminal is not None:
         loop.attach(running.terminal)
         log.raise_level("error")  # the terminal is raw and the workload's
@@ -95,14 +99,38 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
         loop=loop,
         log=log,
     )
-    running = execute(plan, facts=facts, on_fence=keeping.start, log=log, stages=stages)
+    inquiry = Inquiry(loop)
+    running = execute(plan, facts=facts, on_proved=keeping.start, log=log, stages=stages)
     running.notes += upstream.notes()
-    report = containment(plan, running, facts, stages).as_dict()
+    report = containment(plan, running, facts, policy, stages).as_dict()
     if log.as_json:
         log.emit("sandbox.started", pid=running.main, report=report)
     else:
         log.say(table(report))
+    inquiry.serve(lambda word: answer_to(word, report, running, keeping))
     return plan, running
+
+
+def answer_to(
+    word: bytes, report: dict[str, object], running: Running, keeping: NetworkKeeping
+) -> dict[str, object]:
+    """What somebody who enters the container is told: the report, with a new proof if asked for."""
+    if word != PROVE or running.ground is None:
+        return report
+    try:
+        with keeping.alone_with_the_log():
+            proof = prove(running.ground, confinement_of(running), nflog_of(running))
+    except Refusal as refusal:
+        return {"error": refusal.as_dict()}
+    return report | {"proof": proof.as_dict()}
+
+
+def confine_monitor(plan: Plan) -> None:
+    """Our own filter, last: it is inherited by every later launch and covers what those need."""
+    syscalls = plan.policy.supervisor.syscalls
+    toggles = filters.Toggles(nested_sandbox=syscalls.nested_sandbox, debugger=syscalls.debugger)
+    prctl.set_no_new_privs()
+    seccomp.install(filters.monitor(toggles))
 
 
 def _refused(refusal: Refusal, log: Log) -> int:

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from supervisor.errors import Refusal
 from supervisor.fence import channel
-from supervisor.kernel import filters, ids, prctl, seccomp
+from supervisor.kernel import capabilities, filters, ids, prctl, procfs, seccomp
 from supervisor.kernel.close_range import close_range
 from supervisor.kernel.libc import SyscallError
 from supervisor.kernel.namespaces import (
@@ -116,6 +116,10 @@ def _make(end: socket.socket, user: int | None, monitor: int) -> None:
     try:
         if user is not None:
             setns(user, CLONE_NEWUSER)
+        elif not capabilities.has(procfs.read_status().effective, "SYS_CHROOT"):
+            why = "no CAP_SYS_CHROOT, which joining a mount namespace needs: setns(2)"
+            _report(end, {}, dict.fromkeys(everything, why))
+            return
         unshare(CLONE_NEWNS)
         keep_mounts_private()
     except SyscallError as error:

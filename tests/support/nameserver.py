@@ -1,4 +1,4 @@
-"""A name server on loopback whose every answer the test writes."""
+"""A name server whose every answer the test writes."""
 
 import socket
 import threading
@@ -12,13 +12,13 @@ import dns.rrset
 class NameServer:
     """Answers UDP and TCP on one port with ``reply(query, transport)`` (None: silence)."""
 
-    def __init__(self, reply):
+    def __init__(self, reply, address="127.0.0.1", port=0):
         self.asked = []
         self._reply = reply
-        self._tcp = socket.create_server(("127.0.0.1", 0))
-        self.port = self._tcp.getsockname()[1]
+        self._tcp = socket.create_server((address, port))
+        self.address, self.port = self._tcp.getsockname()
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind(("127.0.0.1", self.port))
+        self._udp.bind((address, self.port))
         self._stopped = False
         self._threads = [
             threading.Thread(target=serve, daemon=True)
@@ -59,8 +59,8 @@ class NameServer:
     def close(self):
         self._stopped = True
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as poke:
-            poke.sendto(b"x", ("127.0.0.1", self.port))
-        socket.create_connection(("127.0.0.1", self.port)).close()
+            poke.sendto(b"x", (self.address, self.port))
+        socket.create_connection((self.address, self.port)).close()
         for thread in self._threads:
             thread.join(10)
         self._udp.close()

@@ -55,7 +55,16 @@ def test_credentials_are_one_line(end):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\n", b"jo", b":hunter", b"jo:hunterss\nmore", b"jo:hunter\0", b"jo:hunterss\r\nX: y", b"jo:\xff"],
+    [
+        b"",
+        b"\n",
+        b"jo",
+        b":hunter",
+        b"jo:hunterss\nmore",
+        b"jo:hunter\0",
+        b"jo:hunterss\r\nX: y",
+        b"jo:\xff",
+    ],
 )
 def test_other_credentials_are_refused_without_quoting_them(content):
     with pytest.raises(UpstreamError) as refused:
@@ -104,7 +113,9 @@ def test_every_beginning_of_an_answer_is_incomplete():
         assert read_answer(OPEN[:length]).answer is Answer.INCOMPLETE, OPEN[:length]
 
 
-@given(st.binary(min_size=1, max_size=300) | st.binary(max_size=80).map(lambda tail: OPEN[:40] + tail))
+@given(
+    st.binary(min_size=1, max_size=300) | st.binary(max_size=80).map(lambda tail: OPEN[:40] + tail)
+)
 def test_more_bytes_never_take_an_answer_back(data):
     """Whatever is decided for a beginning holds for the whole, so reading in pieces is the same."""
     whole = read_answer(data)

@@ -25,9 +25,11 @@ class Ground:
     workdir: str
     monitor: int  # its pid, as the workload numbers it; the init where it is not visible
     own_process_ids: bool
+    foreign_ids: int  # inode of the container's PID namespace
     own_shm: bool
     foreign_shm: int  # st_dev of the container's own /dev/shm
     ipv6: bool
+    routed: frozenset[int]  # IP versions with a way to documentation addresses
     ruled: bool  # the fence has rules, so that what it refuses is logged
     capture: int | None  # egress' port, where TCP is led to it
     nested_sandbox: bool

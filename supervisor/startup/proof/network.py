@@ -8,13 +8,14 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from supervisor.startup.proof.model import Ground, Probe, Sight
 
 # linux/in.h: what there is no constant for, or not in every Python
 IPPROTO_UDPLITE, IPPROTO_SCTP, IPPROTO_MPTCP, IPPROTO_DCCP = 136, 132, 262, 33
 SOCK_DCCP = 6
+ALWAYS_THERE = frozenset({socket.IPPROTO_TCP, socket.IPPROTO_UDP})
 TIMEOUT_S = 0.5  # a refusal is at once; silence is a surprise
 
 TCP_TARGETS = (
@@ -36,10 +37,8 @@ PROTOCOLS = (
     ("DCCP", SOCK_DCCP, IPPROTO_DCCP, IPPROTO_DCCP),
     ("UDP", socket.SOCK_DGRAM, socket.IPPROTO_UDP, socket.IPPROTO_UDP),
 )
-# "This kernel has no such protocol", and "not for this user": no packet was made.
-NO_SOCKET = frozenset(
-    {errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EACCES, errno.ENOPROTOOPT}
-)
+# What _send makes of a socket that cannot be had at all: no packet was made.
+NO_SOCKET = frozenset({errno.ESOCKTNOSUPPORT})
 REFUSED = frozenset({errno.ECONNREFUSED, errno.EPERM, errno.EACCES, errno.EHOSTUNREACH})
 UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
 # linux/rtnetlink.h, linux/netlink.h
@@ -56,7 +55,7 @@ def probes(ground: Ground) -> Iterator[Probe]:
             yield _tcp(ground, address, port)
     for address, port, version in UDP_TARGETS:
         if version == 4 or ground.ipv6:
-            yield _refused(ground, "UDP", address, port, partial(_send, address, port))
+            yield _refused(ground, ("UDP", 17), address, port, partial(_send, address, port))
     for address in ("127.0.0.1", "::1") if ground.ipv6 else ("127.0.0.1",):
         yield Probe(
             name=f"TCP to {address} within", control="network", attempt=partial(_own_tcp, address)
@@ -76,7 +75,7 @@ def probes_of_the_fence_alone(ground: Ground) -> Iterator[Probe]:
     for name, kind, protocol, _ in PROTOCOLS:
         for address in addresses:
             attempt = partial(_send, address, 7007, kind, protocol)
-            yield _refused(ground, f"{name} past the filter", address, 7007, attempt, protocol)
+            yield _refused(ground, (f"{name} past the filter", protocol), address, 7007, attempt)
     yield Probe(
         name="change the fence's rules",
         control="network",
@@ -86,34 +85,43 @@ def probes_of_the_fence_alone(ground: Ground) -> Iterator[Probe]:
 
 
 def _tcp(ground: Ground, address: str, port: int) -> Probe:
-    if ground.capture is not None:
+    if ground.capture is not None and _is_routed(ground, address):
         return Probe(
             name=f"TCP to {address} port {port} ends at egress",
             control="network",
             attempt=partial(_captured, address, port, ground.capture),
         )
-    return _refused(ground, "TCP", address, port, partial(_connect, address, port), 6)
+    return _refused(ground, ("TCP", 6), address, port, partial(_connect, address, port))
 
 
 def _refused(
     ground: Ground,
-    protocol: str,
+    protocol: tuple[str, int],
     address: str,
     port: int,
     attempt: Callable[[], object],
-    number: int = 17,
 ) -> Probe:
-    destination = ip_address(address)
-    mapped = getattr(destination, "ipv4_mapped", None)
-    sight = Sight(number, mapped or destination, port)
+    name, number = protocol
+    routed = _is_routed(ground, address)
+    sight = Sight(number, _destination(address), port)
     return Probe(
-        name=f"{protocol} to {address} port {port}",
+        name=f"{name} to {address} port {port}",
         control="network",
         attempt=attempt,
-        answers=(REFUSED if ground.ruled else UNREACHABLE | REFUSED) | NO_SOCKET,
-        sight=sight if ground.ruled else None,
-        unsent=NO_SOCKET - {errno.EACCES} if number in (6, 17) else NO_SOCKET,
+        answers=(REFUSED if routed else UNREACHABLE) | NO_SOCKET,
+        sight=sight if ground.ruled and routed else None,
+        unsent=frozenset() if number in ALWAYS_THERE else NO_SOCKET,
     )
+
+
+def _destination(address: str) -> IPv4Address | IPv6Address:
+    """Where a packet goes: an IPv4 address in IPv6 clothes is an IPv4 address."""
+    parsed = ip_address(address)
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, IPv6Address) else parsed
+
+
+def _is_routed(ground: Ground, address: str) -> bool:
+    return _destination(address).version in ground.routed
 
 
 def _family(address: str) -> int:
@@ -130,7 +138,12 @@ def _connect(address: str, port: int) -> socket.socket:
 def _send(
     address: str, port: int, kind: int = socket.SOCK_DGRAM, protocol: int = socket.IPPROTO_UDP
 ) -> None:
-    with socket.socket(_family(address), kind, protocol) as tried:
+    try:
+        tried = socket.socket(_family(address), kind, protocol)
+    except OSError as error:
+        # Not in this kernel; or, once the supervisor runs, refused by the filter it put on itself.
+        raise OSError(errno.ESOCKTNOSUPPORT, str(error)) from error
+    with tried:
         tried.settimeout(TIMEOUT_S)
         if kind != socket.SOCK_DGRAM:
             tried.connect((address, port))

@@ -31,8 +31,9 @@ from supervisor.startup.proof.model import Ground, Probe, Sight, Surprise
 DEADLINE_S = 10.0  # a tenth of a second on an idle machine
 SUCCEEDED, RAISED = 0, -1  # beside the errno of what the kernel refused
 SHOWN = 5  # surprises in a refusal; the rest is in 'report --prove'
+FOR_ALL = 0o777  # so that nothing but Landlock stands in the way
 # Where a directory for all can stand that the policy does not name.
-PLACES = ("/dev", "/run", "/", "/var/tmp")  # noqa: S108 - looked for, not relied on
+PLACES = ("/", "/run", "/var/tmp", "/dev")  # noqa: S108 - looked for, not relied on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,9 +197,9 @@ def _furnish(path: str) -> None:
     for name, content in ((files.FILE, "proof"), (files.PROGRAM, "#!/nowhere\n")):
         with open(os.path.join(path, name), "w", encoding="ascii") as file:
             file.write(content)
-        os.chmod(os.path.join(path, name), 0o777)
-    os.chmod(inner, 0o777)
-    os.chmod(path, 0o777)
+        os.chmod(os.path.join(path, name), FOR_ALL)
+    os.chmod(inner, FOR_ALL)
+    os.chmod(path, FOR_ALL)
 
 
 @contextmanager
