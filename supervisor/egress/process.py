@@ -57,10 +57,11 @@ def serve(spec: EgressSpec, *, policy: bytes, owners: int, orders: int, records:
     """Be egress: confine, serve, and end with the process. ``policy`` is the wire form as JSON."""
     status = 1
     try:
-        _shed_privileges(spec)
-        _reset_signals()
+        shed_privileges(spec.uid)
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         run = _prepare(spec, policy, owners, orders, records)
-        _confine()
+        confine(filters.egress())
         run()
         status = 0
     except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor
@@ -71,32 +72,29 @@ def serve(spec: EgressSpec, *, policy: bytes, owners: int, orders: int, records:
         os._exit(status)
 
 
-def _shed_privileges(spec: EgressSpec) -> None:
+def shed_privileges(uid: int | None) -> None:
+    """In a fork of the monitor: be ``uid``, or stay who we are, and nothing else; no signal blocked."""
     os.setsid()
-    if spec.uid is not None:
+    if uid is not None:
         ids.setgroups(())
-        ids.setresgid(spec.uid)
+        ids.setresgid(uid)
         prctl.capbset_drop_all()
         prctl.lock_securebits()
-        ids.setresuid(spec.uid)
+        ids.setresuid(uid)
     prctl.clear_ambient()
     prctl.clear_capabilities()
     prctl.set_no_new_privs()
     prctl.set_pdeathsig(signal.SIGKILL)
     prctl.set_undumpable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _confine() -> None:
+def confine(program: bytes) -> None:
+    """No file, and no system call but those of a filter."""
     if landlock.abi():
         landlock.restrict_self(landlock.create(landlock.abi()).descriptor)
-    seccomp.install(filters.egress(), all_threads=True)
+    seccomp.install(program, all_threads=True)
 
 
 def _prepare(
