@@ -29,6 +29,17 @@ def container_environment() -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamSettings:
+    """How egress reaches the world; argv only. Texts as they were given."""
+
+    proxy: str | None = None
+    credentials: str | None = None  # the path of the file
+    by_name: bool = False
+    no_proxy: str | None = None
+    resolver: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
     """Everything ``run`` and ``plan`` were told, nothing interpreted yet."""
 
@@ -51,6 +62,7 @@ class RunSettings:
     passed: tuple[str, ...] = ()  # --env words
     pass_all: bool = False
     proxy_env: bool = False
+    upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     log_level: str = "info"
     log_format: str = "auto"
 

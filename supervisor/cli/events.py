@@ -10,7 +10,7 @@ from supervisor.errors import Refusal
 from supervisor.events.line import line_of
 from supervisor.events.text import as_json
 from supervisor.monitor import control_codes
-from supervisor.monitor.control_client import CONTROL_SOCKET, ask, connect
+from supervisor.monitor.control_client import CONTROL_SOCKET, ask_events, connect
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,15 +23,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print record after record; ends with the sandbox, an interrupt, or a closed pipe."""
-    request: dict[str, object] = {
-        "ask": "events",
-        "denied": arguments.denied,
-        "follow": arguments.follow,
-    }
     try:
         with closing(connect(arguments.control)) as sock:
-            for answer in ask(sock, request):
-                _show(answer, as_json_lines=arguments.json)
+            for record in ask_events(sock, denied=arguments.denied, follow=arguments.follow):
+                print(_line(record, as_json_line=arguments.json), flush=True)
     except KeyboardInterrupt:
         return 0
     except BrokenPipeError:
@@ -40,14 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _show(answer: dict[str, Any], *, as_json_lines: bool) -> None:
-    cut, record = answer.get("cut"), answer.get("event")
-    if cut is not None:
-        missed = cut.get("missed") if isinstance(cut, dict) else cut
-        raise Refusal(control_codes.CUT, f"{missed} records were missed")
-    if isinstance(record, dict):
-        try:
-            line = as_json(record) if as_json_lines else line_of(record)
-        except (ValueError, RecursionError) as error:
-            raise Refusal(control_codes.PROTOCOL, f"a record that is none: {error}") from error
-        print(line, flush=True)
+def _line(record: dict[str, Any], *, as_json_line: bool) -> str:
+    try:
+        return as_json(record) if as_json_line else line_of(record)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(control_codes.PROTOCOL, f"a record that is none: {error}") from error

@@ -3,6 +3,7 @@
 import argparse
 import math
 
+from supervisor.cli import upstream_arguments
 from supervisor.monitor.environment import unusable
 from supervisor.settings import (
     DEFAULT_GRACE_S,
@@ -58,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="offer egress' explicit proxy in HTTP_PROXY and the like; nothing needs it",
     )
+    upstream_arguments.configure(parser)
     parser.add_argument("-i", "--interactive", action="store_true", help="give it a terminal")
     parser.add_argument(
         "-t", "--timeout", type=_seconds, metavar="S", help="end it after S seconds"
@@ -98,6 +100,7 @@ def settings_from(arguments: argparse.Namespace) -> RunSettings:
         passed=tuple(arguments.env),
         pass_all=arguments.env_all,
         proxy_env=arguments.proxy_env,
+        upstream=upstream_arguments.settings_from(arguments),
         log_level=_chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),
         log_format=_chosen(arguments.log_format, environment.get(LOG_FORMAT), FORMATS, "auto"),
     )

@@ -6,7 +6,7 @@ from contextlib import closing
 from supervisor.events.denied_summary import DeniedSummary
 from supervisor.events.status import status_lines
 from supervisor.events.text import as_json
-from supervisor.monitor.control_client import CONTROL_SOCKET, ask, ask_one, connect
+from supervisor.monitor.control_client import CONTROL_SOCKET, ask_events, ask_one, connect
 
 # What fits on a screen; --json has them all.
 SHOWN_DENIALS = 10
@@ -24,10 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
         status = ask_one(sock, {"ask": "status"})
     summary = DeniedSummary()
     with closing(connect(arguments.control)) as sock:
-        for answer in ask(sock, {"ask": "events", "denied": True, "follow": False}):
-            record = answer.get("event")
-            if isinstance(record, dict):
-                summary.add(record)
+        for record in ask_events(sock, denied=True, follow=False):
+            summary.add(record)
     denials = summary.most_frequent()
     if arguments.json:
         print(as_json({**status, "denials": [one.as_dict() for one in denials]}))

@@ -74,6 +74,22 @@ UPSTREAM_UNREACHABLE = Code(
     "The destination is allowed, but none of its addresses took the connection.",
     "Check that the service runs and is reachable from the container's network.",
 )
+UPSTREAM_PROXY_UNREACHABLE = Code(
+    "egress.upstream-proxy-unreachable",
+    "The destination is allowed, but the proxy of --upstream-proxy could not be reached.",
+    "Check its address and that the container's network reaches it; --no-proxy names what goes directly.",
+)
+UPSTREAM_PROXY_DENIED = Code(
+    "egress.upstream-proxy-denied",
+    "The destination is allowed here, but the proxy of --upstream-proxy did not open a tunnel to it.",
+    "Status 407 means that the credentials are missing or wrong (--upstream-proxy-credentials); where "
+    "the proxy accepts names only, say --upstream-proxy-names; else ask whoever runs it.",
+)
+UPSTREAM_PROXY_INVALID = Code(
+    "egress.upstream-proxy-invalid",
+    "The proxy of --upstream-proxy answered with something that is no short, strict HTTP/1 answer.",
+    "Check that the address is an HTTP proxy's; nothing of the answer was passed on.",
+)
 UPSTREAM_TIMEOUT = Code(
     "egress.upstream-timeout",
     "The destination took the connection, but did not answer in time.",

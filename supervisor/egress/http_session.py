@@ -13,6 +13,7 @@ from supervisor.egress import codes
 from supervisor.egress.admit import connection_intent
 from supervisor.egress.authority import Authority
 from supervisor.egress.caller import Callers
+from supervisor.egress.dial import Failure
 from supervisor.egress.http1 import Conversation
 from supervisor.egress.http1_commands import (
     AbortClient,
@@ -31,7 +32,6 @@ from supervisor.egress.http1_commands import (
     ToUpstream,
 )
 from supervisor.egress.link import Link
-from supervisor.egress.reach import Failure
 from supervisor.egress.service import RequestEnded, Service
 from supervisor.egress.tunnels import start_tunnel
 from supervisor.errors import Code

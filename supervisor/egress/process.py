@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from supervisor.egress.order_messages import (
     ACCEPTED,
@@ -26,6 +26,10 @@ from supervisor.egress.order_messages import (
     encode,
 )
 from supervisor.kernel import filters, ids, landlock, prctl, seccomp
+
+if TYPE_CHECKING:
+    from supervisor.egress.resolv_conf import ResolvConf
+    from supervisor.egress.upstream_proxy import UpstreamProxy
 
 HEARTBEAT_S = 1.0
 # The largest policy, normalised (supervisor.startup.forked.ANSWER_BYTES).
@@ -42,6 +46,8 @@ class EgressSpec:
     hosts: bytes  # /etc/hosts and /etc/resolv.conf as they were before the workload ran
     resolv_conf: bytes
     has_ipv6: bool
+    servers: "ResolvConf | None" = None  # instead of what resolv_conf says
+    proxy: "UpstreamProxy | None" = None
     log_json: bool
     log_level: str
 
@@ -108,8 +114,9 @@ def _prepare(spec: EgressSpec, policy: bytes, owners: int, orders: int) -> Calla
     setup = Setup(
         index=_compile(policy),
         hosts=parse_hosts(spec.hosts),
-        resolv_conf=parse_resolv_conf(spec.resolv_conf),
+        resolv_conf=spec.servers or parse_resolv_conf(spec.resolv_conf),
         has_ipv6=spec.has_ipv6,
+        proxy=spec.proxy,
     )
     descriptors = Descriptors(
         **{kind: _listening(spec.sockets, kind) for kind in ("capture", "proxy")},

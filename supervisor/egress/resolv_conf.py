@@ -52,6 +52,14 @@ def parse_resolv_conf(content: bytes) -> ResolvConf:
     )
 
 
+def parse_servers(text: str) -> ResolvConf:
+    """Read a comma-separated list of addresses that takes the file's place; raises ResolvConfError."""
+    words = [word.strip() for word in text.split(",")]
+    if len(words) > MAX_SERVERS:
+        raise ResolvConfError(f"{len(words)} name servers, at most {MAX_SERVERS}")
+    return ResolvConf(servers=tuple(_server(word) for word in words))
+
+
 def _server(word: str) -> Address:
     try:
         address = ipaddress.ip_address(word)

@@ -36,6 +36,7 @@ from supervisor.egress.service import Report, Service, Session
 from supervisor.egress.synthetic import TABLE_SIZE, SyntheticTable
 from supervisor.egress.tunnel_session import TunnelSession
 from supervisor.egress.tunnels import end_disallowed_tunnels
+from supervisor.egress.upstream_proxy import UpstreamProxy
 from supervisor.kernel.netlink_exact import NetlinkExact
 from supervisor.kernel.original_dst import original_dst
 from supervisor.kernel.route_get import is_dialled_outside, open_route
@@ -78,6 +79,7 @@ class Setup:
     resolv_conf: ResolvConf
     has_ipv6: bool
     resolver_port: int = PORT
+    proxy: UpstreamProxy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +207,8 @@ class Egress:
             is_outside=_Outside(poller, route).knows,
             is_exact=lambda name: name in self._running().index.exact,
             tasks=tasks,
+            proxy=setup.proxy,
+            proxy_addresses=_known_addresses(setup),
         )
         return Service(
             poller=poller,
@@ -299,6 +303,14 @@ class Egress:
             service.reacher.sweep()
             over: list[Session] = [one for one in tuple(service.sessions) if one.is_over(now)]
             service.sessions.difference_update(over)
+
+
+def _known_addresses(setup: Setup) -> tuple[Address, ...] | None:
+    """The proxy's, where no name server has to be asked for them."""
+    if setup.proxy is None:
+        return None
+    address, name = setup.proxy.host.address, setup.proxy.host.text
+    return setup.hosts.addresses.get(name) if address is None else (address,)
 
 
 class _Outside:

@@ -20,10 +20,10 @@ from supervisor.egress.admit import (
 )
 from supervisor.egress.authority import parse_authority
 from supervisor.egress.caller import Callers
+from supervisor.egress.dial import Failure
 from supervisor.egress.http_session import HttpSession
 from supervisor.egress.link import Link
 from supervisor.egress.naming import Target
-from supervisor.egress.reach import Failure
 from supervisor.egress.service import Service
 from supervisor.egress.tunnels import start_tunnel
 from supervisor.kernel.sock_diag import End as SocketEnd

@@ -89,7 +89,7 @@ class DenialTable:
                 host=one.key.host,
                 port=one.key.port,
                 binary=one.key.binary,
-                count=one.count - one.told,
+                times=one.count - one.told,
                 total=one.count,
                 first=one.first,
                 last=one.last,

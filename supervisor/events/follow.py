@@ -36,6 +36,11 @@ class LineReader:
         self._limit = limit
         self._rest = b""
 
+    @property
+    def has_rest(self) -> bool:
+        """Whether there is the beginning of a line without its end."""
+        return bool(self._rest)
+
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that ``data`` completes, without their ends. Raises FrameTooLong."""
         *lines, self._rest = (self._rest + data).split(b"\n")

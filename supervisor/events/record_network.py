@@ -186,7 +186,7 @@ def summed(event: v.DenialsSummed) -> Body:
     """See DenialsSummed."""
     actors = (v.Actor(binary=event.binary),) if event.binary is not None else ()
     fields = connection(actors, None, v.Endpoint(host=event.host, port=event.port))
-    fields["count"] = event.count
+    fields["count"] = event.times
     fields["start_time"] = milliseconds(event.first)
     fields["end_time"] = milliseconds(event.last)
     return Body(

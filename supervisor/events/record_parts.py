@@ -159,4 +159,5 @@ def plain(number: float) -> float | None:
 
 def milliseconds(seconds: float) -> int | None:
     """As OCSF has durations and times; None for what is not finite."""
-    return round(seconds * 1000) if isfinite(seconds) else None
+    exact = seconds * 1000
+    return round(exact) if isfinite(exact) else None

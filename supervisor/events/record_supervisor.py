@@ -40,7 +40,7 @@ def rejected(event: v.PolicyRejected) -> Body:
 
 def tunnels(event: v.TunnelsClosed) -> Body:
     """See TunnelsClosed."""
-    unmapped = {"generation": event.generation, "closed": event.count}
+    unmapped = {"generation": event.generation, "closed": event.times}
     message = "connections ended by the new policy"
     return _config("policy.tunnels-closed", Severity.LOW, SUCCESS, message, unmapped)
 

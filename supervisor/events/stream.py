@@ -151,6 +151,7 @@ class EventStream:
         self._last_lost = self.sequence
         if not self._first_lost:
             self._first_lost = self.sequence
+            self._summary_at = self._clock() + SUMMARY_S
 
     def _tell_losses(self, now: float) -> None:
         self._summary_at = now + SUMMARY_S

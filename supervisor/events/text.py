@@ -14,13 +14,15 @@ OTHER_CHARS = 128
 
 _WORD = re.compile(r"[A-Za-z0-9_./:@%+,~*\-]+")
 # What follows these words in free text is nobody's business. Deliberately broad: a cause that is
-# redacted too much is still a cause.
+# redacted too much is still a cause. No part can be tried again and again over the same text: who
+# chooses the text must not choose the time.
 _SECRETS = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.\-]*://)[^/\s@]*@"
+    r"(?P<scheme>//)[^/\s@]*@"
     r"|\b(?P<auth>bearer|basic|digest|negotiate)\s+[^\s,;]+"
-    r"|\b(?P<header>(?:proxy-)?authorization|(?:set-)?cookie|x-api-key)\s*[:=][^\r\n]*"
-    r"|\b(?P<key>[\w\-]*(?:password|passwd|secret|token|api[_\-]?key|credential)[\w\-]*)\s*[=:]\s*\S+"
-    r"|\?[^\s'\"]*=[^\s'\"]*",
+    r"|\b(?P<header>(?:proxy-)?authorization|(?:set-)?cookie)\s*[:=][^\r\n]*"
+    r"|(?P<key>(?:password|passwd|secret|token|api[_\-]?key|credential)[\w\-]{0,32})"
+    r"['\"]?\s*[=:]\s*(?:\"[^\"]*\"?|'[^']*'?|\S+)"
+    r"|\?[^\s'\"]+",
     re.IGNORECASE,
 )
 REDACTED = "[redacted]"
@@ -40,8 +42,12 @@ def clean(text: str) -> str:
 
 def free_text(text: str) -> str:
     """``clean`` text without credentials and queries: for causes, which quote what they met."""
-    # Cut first, generously: the expression must not run over megabytes.
-    return clean(_SECRETS.sub(_redact, text[: 4 * ASCII_CHARS]))
+    note = ""
+    if len(text) > ASCII_CHARS:
+        # Cut between words: half a credential would not be recognised as one.
+        note = f" ...({len(text)} characters)"
+        text = " ".join(text[:ASCII_CHARS].split()[:-1])
+    return clean(_SECRETS.sub(_redact, text)) + note
 
 
 def url_path(target: str) -> str:
@@ -70,7 +76,7 @@ def quoted(value: object) -> str:
 
 def as_json(value: object) -> str:
     """``value`` as one line of printable ASCII JSON. Raises ValueError for NaN and infinities."""
-    return _encoder()(value).replace("\x7f", "\\u007f")
+    return _encoder()(value)
 
 
 def warm_up() -> None:
@@ -99,5 +105,5 @@ def _redact(match: re.Match[str]) -> str:
     if kind is None:
         return f"?{REDACTED}"
     if kind == "scheme":
-        return f"{match['scheme']}{REDACTED}@"
+        return f"//{REDACTED}@"
     return f"{match[kind]} {REDACTED}"

@@ -51,12 +51,34 @@ def ask(sock: socket.socket, request: dict[str, object]) -> Iterator[dict[str, A
         while data := sock.recv(RECEIVE_SIZE):
             for line in reader.feed(data):
                 yield _checked(parse_object(line))
+        if reader.has_rest:
+            raise Refusal(codes.PROTOCOL, "the supervisor ended in mid-answer")
     except FrameTooLong as error:
         raise Refusal(codes.PROTOCOL, str(error)) from error
     except ValueError as error:
         raise Refusal(codes.PROTOCOL, f"not a line of the protocol: {error}") from error
     except OSError as error:
         raise Refusal(codes.PROTOCOL, f"the connection broke: {error}") from error
+
+
+def ask_events(sock: socket.socket, *, denied: bool, follow: bool) -> Iterator[dict[str, Any]]:
+    """The records, oldest first; with ``follow`` until the sandbox ends. Raises Refusal.
+
+    Without ``follow`` the answer says where it ends, so a part is never taken for the whole.
+    """
+    for answer in ask(sock, {"ask": "events", "denied": denied, "follow": follow}):
+        if "cut" in answer:
+            cut = answer["cut"]
+            missed = cut.get("missed") if isinstance(cut, dict) else None
+            raise Refusal(codes.CUT, f"{missed} records were missed")
+        if "end" in answer:
+            return
+        record = answer.get("event")
+        if not isinstance(record, dict):
+            raise Refusal(codes.PROTOCOL, "an answer without a record")
+        yield record
+    if not follow:
+        raise Refusal(codes.PROTOCOL, "the supervisor ended in mid-answer")
 
 
 def ask_one(sock: socket.socket, request: dict[str, object]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ class EgressKeeper:
         if self._start_at is not None and now >= self._start_at:
             self.start()
         if self._down_since is not None and now >= self._down_since + PATIENCE_S:
-            self._reset_waiting()
+            self.reset_waiting()
             self._down_since = now - PATIENCE_S + RESET_INTERVAL_S
 
     def on_exit(self, pid: int, status: int, now: float) -> None:
@@ -231,7 +231,8 @@ class EgressKeeper:
         if self._running is not None:
             os.kill(self._running.pid, signal.SIGKILL)
 
-    def _reset_waiting(self) -> None:
+    def reset_waiting(self) -> None:
+        """Reset the connections that wait for egress, at most RESETS_PER_TURN of each listener."""
         for name in STREAMS:
             if name in self._spec.sockets:
                 _reset_all(self._spec.sockets[name])

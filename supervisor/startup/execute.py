@@ -58,11 +58,13 @@ def execute(
     plan: Plan,
     *,
     facts: Facts,
-    on_fence: Callable[[FencedNamespace], None],
+    on_proved: Callable[[FencedNamespace], None],
     log: Log,
     stages: Stages,
 ) -> Running:
-    """Do every step; ``on_fence`` takes over what the fence needs from then on.
+    """Do every step; ``on_proved`` starts what serves the fence, before the workload starts.
+
+    Not earlier: what the proof's probes leave behind is nobody's attempt to get out.
 
     Raises Refusal; then nothing of the workload runs.
     """
@@ -71,8 +73,8 @@ def execute(
         for line in step.describe():
             log.emit("start.step", level="debug", step=type(step).__name__, what=line)
         _do(step, running, facts)
-        if isinstance(step, CloseNetwork):
-            on_fence(fence_of(running))
+        if isinstance(step, Prove):
+            on_proved(fence_of(running))
         stages.mark(STAGES[type(step)])
     return running
 

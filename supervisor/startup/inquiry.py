@@ -18,7 +18,8 @@ from supervisor.startup import codes
 REPORT, PROVE = b"report", b"prove"
 WORD_BYTES = 16
 ANSWER_BYTES = 1 << 20  # a report is some 20 KiB; the socket's buffer is asked to take it whole
-WAITING = 4  # people who ask at the same time
+WAITING = 4  # people who ask at the same time; who comes later ends the one who waits longest
+BACKLOG = 64  # between two turns of the loop; a full one turns callers away
 CREDENTIALS_BYTES = 12  # struct ucred of unix(7): pid, uid, gid
 DEEPEST_TREE = 1024  # generations between a process and us; deeper is refused like a descendant
 
@@ -49,7 +50,7 @@ class Inquiry:
     def serve(self, answer: Callable[[bytes], Mapping[str, object]]) -> None:
         """From now on answer."""
         self._answer = answer
-        self._listener.listen(WAITING)
+        self._listener.listen(BACKLOG)
         self._listener.setblocking(False)
         self._loop.watch(self._listener.fileno(), self._on_caller)
 

@@ -19,6 +19,7 @@ from supervisor.startup import codes as startup_codes
 from supervisor.startup.facts import Facts
 from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.policy_watch import PolicyWatch
+from supervisor.startup.upstream import Upstream
 
 HOSTS, RESOLV_CONF = "/etc/hosts", "/etc/resolv.conf"
 FILE_BYTES = 1 << 20  # an engine writes a few lines
@@ -26,11 +27,12 @@ FILE_BYTES = 1 << 20  # an engine writes a few lines
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkKeeping:
-    """Starts what lives beside the workload, once the fence stands and before the workload runs."""
+    """Starts what lives beside the workload, once the fence is proved, before the workload runs."""
 
     settings: RunSettings
     workload: tuple[int, int]  # uid, gid
     policy: LoadedPolicy
+    upstream: Upstream
     facts: Facts
     loop: Loop
     log: Log
@@ -50,6 +52,8 @@ class NetworkKeeping:
             log=self.log,
         )
         self.loop.keep(keeper)
+        if described := self.upstream.described():
+            self.log.emit("egress.upstream", **described)
         if self.settings.policy is not None:
             PolicyWatch(
                 self.settings.policy,
@@ -59,6 +63,7 @@ class NetworkKeeping:
                 loop=self.loop,
                 log=self.log,
             ).start()
+        keeper.reset_waiting()  # the proof's probes, nobody else's
         keeper.start()
 
     def _spec(self, fence: FencedNamespace) -> EgressSpec:
@@ -69,6 +74,8 @@ class NetworkKeeping:
             hosts=_read(HOSTS),
             resolv_conf=_read(RESOLV_CONF),
             has_ipv6=fence.report.ipv6,
+            servers=self.upstream.servers,
+            proxy=self.upstream.proxy,
             log_json=self.log.as_json,
             log_level=self.settings.log_level,
         )

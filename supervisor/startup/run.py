@@ -25,6 +25,7 @@ from supervisor.startup.report import table
 from supervisor.startup.running import Running, confinement_of, nflog_of
 from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
+from supervisor.startup.upstream import Upstream, obtain_upstream
 
 # What a shell says of a command that it cannot execute or find: exit status of POSIX sh.
 # What the monitor needs while the workload runs: to end processes of other uids and to look into
@@ -63,10 +64,12 @@ class Prepared(NamedTuple):
     plan: Plan
     facts: Facts
     policy: LoadedPolicy
+    upstream: Upstream
 
 
 def prepare(settings: RunSettings, stages: Stages) -> Prepared:
     """Gather, load, decide; changes nothing. Raises Refusal."""
+    upstream = obtain_upstream(settings.upstream)
     facts = gather()
     stages.mark("facts")
     loaded = obtain_policy(settings)
@@ -81,22 +84,24 @@ def prepare(settings: RunSettings, stages: Stages) -> Prepared:
     )
     check_identity_mapped(plan.identity)
     stages.mark("plan")
-    return Prepared(plan, facts, loaded)
+    return Prepared(plan, facts, loaded, upstream)
 
 
 def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     stages = Stages()
-    plan, facts, policy = prepare(settings, stages)
+    plan, facts, policy, upstream = prepare(settings, stages)
     keeping = NetworkKeeping(
         settings=settings,
         workload=(plan.identity.uid, plan.identity.gid),
         policy=policy,
+        upstream=upstream,
         facts=facts,
         loop=loop,
         log=log,
     )
     inquiry = Inquiry(loop)
-    running = execute(plan, facts=facts, on_fence=keeping.start, log=log, stages=stages)
+    running = execute(plan, facts=facts, on_proved=keeping.start, log=log, stages=stages)
+    running.notes += upstream.notes()
     report = containment(plan, running, facts, policy, stages).as_dict()
     if log.as_json:
         log.emit("sandbox.started", pid=running.main, report=report)

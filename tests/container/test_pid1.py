@@ -75,6 +75,8 @@ def test_a_second_term_does_not_wait_for_the_grace_period():
         "sh", "-c", "trap '' TERM; echo ready; sleep 300", arguments=("--grace=200",)
     ) as c:
         wait_for(c, "ready")
+        # Two signals that nobody has read yet are one: the answer says that the loop runs.
+        c.exec(ENTRYPOINT, "report").checked()
         c.kill("TERM")
         c.kill("TERM")
 

@@ -99,7 +99,7 @@ class Lab:
     and ``do`` are out of reach then.
     """
 
-    def __init__(self, index, *, hosts=None, table=None, monitor=None, apart=None):
+    def __init__(self, index, *, hosts=None, table=None, monitor=None, apart=None, proxy=None):
         self.outside = Outside()
         self._wire()
         names = {(NAME, "A"): [OUTSIDE], (OTHER, "A"): [OUTSIDE]} if table is None else table
@@ -126,6 +126,7 @@ class Lab:
             resolv_conf=ResolvConf(servers=(ip_address("127.0.0.1"),), timeout_s=2, attempts=1),
             has_ipv6=True,
             resolver_port=self.nameserver.port,
+            proxy=proxy,
         )
         self.descriptors = Descriptors(
             capture=(os.dup(self.capture.fileno()), os.dup(self.capture6.fileno())),

@@ -1,7 +1,7 @@
 import os
 import stat
 
-from supervisor.startup.policy_file import untrusted
+from supervisor.startup.trusted_file import exposed, untrusted
 
 
 def facts(mode=stat.S_IFREG | 0o644, uid=0):
@@ -21,3 +21,9 @@ def test_a_file_that_others_own_or_may_write_is_not():
 def test_a_fifo_or_device_is_not():
     assert "regular" in untrusted(facts(mode=stat.S_IFIFO | 0o644))
     assert "regular" in untrusted(facts(mode=stat.S_IFCHR | 0o644))
+
+
+def test_a_secret_that_a_group_or_others_may_read_is_exposed():
+    assert exposed(facts(mode=stat.S_IFREG | 0o400)) is None
+    assert "0440" in exposed(facts(mode=stat.S_IFREG | 0o440))
+    assert "0604" in exposed(facts(mode=stat.S_IFREG | 0o604))

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.egress.resolv_conf import MAX_FILE, ResolvConf, ResolvConfError, parse_resolv_conf
+from supervisor.egress.resolv_conf import (
+    MAX_FILE,
+    ResolvConf,
+    ResolvConfError,
+    parse_resolv_conf,
+    parse_servers,
+)
 
 
 def test_an_ordinary_file_is_read():
@@ -42,3 +48,17 @@ def test_no_bytes_raise_anything_else(content):
         assert parse_resolv_conf(content).servers
     except ResolvConfError as error:
         assert str(error)  # noqa: PT017
+
+
+def test_servers_on_argv_take_the_files_place():
+    servers = (ip_address("10.0.0.53"), ip_address("2001:db8::53"))
+    assert parse_servers("10.0.0.53, 2001:db8::53") == ResolvConf(servers=servers)
+
+
+@pytest.mark.parametrize(
+    "text", ["", ",", "10.0.0.53,", "dns.example", "10.0.0.53:53", "127.1", "fe80::1%eth0",
+             "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4"],
+)  # fmt: skip
+def test_servers_on_argv_are_addresses(text):
+    with pytest.raises(ResolvConfError):
+        parse_servers(text)

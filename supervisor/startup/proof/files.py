@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -58,7 +59,8 @@ def _outside(ground: Ground) -> Iterator[Probe]:
     yield _denied("read a file outside", partial(_read, below(FILE)))
     yield _denied("write a file outside", partial(_write, below(FILE)))
     yield _denied("list a directory outside", partial(os.listdir, ground.outside))
-    yield _denied("execute outside", partial(_execute, below(PROGRAM)))
+    if not os.statvfs(ground.outside).f_flag & os.ST_NOEXEC:
+        yield _denied("execute outside", partial(_execute, below(PROGRAM)))
     if ground.landlock_abi >= ABI_OF_TRUNCATE:
         yield _denied("truncate outside", partial(os.truncate, below(FILE), 0))
     yield _denied("create a file outside", partial(_create, below("new")))
@@ -66,6 +68,10 @@ def _outside(ground: Ground) -> Iterator[Probe]:
     yield _denied("make a symlink outside", partial(os.symlink, "/", below("new")))
     yield _denied("make a fifo outside", partial(os.mkfifo, below("new")))
     yield _denied("make a socket outside", partial(_bind, below("new")))
+    for kind, mode in (("character", stat.S_IFCHR), ("block", stat.S_IFBLK)):
+        # Landlock's answer comes first; without it, EPERM for want of the capability.
+        make = partial(os.mknod, below("new"), mode | 0o600, os.makedev(1, 3))
+        yield _denied(f"make a {kind} device outside", make, frozenset({errno.EACCES}))
     yield _denied("remove a file outside", partial(os.unlink, below(FILE)))
     yield _denied("remove a directory outside", partial(os.rmdir, below(DIRECTORY)))
     yield _denied("rename outside", partial(os.rename, below(FILE), below("new")), MOVED)
@@ -78,8 +84,12 @@ def _read(path: str) -> None:
 
 
 def _write(path: str) -> None:
-    with open(path, "r+b") as file:
-        file.write(b"proof")
+    # For writing alone: for both, the right to read would be asked for as well.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, b"proof")
+    finally:
+        os.close(descriptor)
 
 
 def _create(path: str) -> None:

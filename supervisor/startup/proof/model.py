@@ -29,6 +29,7 @@ class Ground:
     own_shm: bool
     foreign_shm: int  # st_dev of the container's own /dev/shm
     ipv6: bool
+    routed: frozenset[int]  # IP versions with a way to documentation addresses
     ruled: bool  # the fence has rules, so that what it refuses is logged
     capture: int | None  # egress' port, where TCP is led to it
     nested_sandbox: bool

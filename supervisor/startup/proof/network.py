@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from supervisor.startup.proof.model import Ground, Probe, Sight
 
@@ -85,7 +85,7 @@ def probes_of_the_fence_alone(ground: Ground) -> Iterator[Probe]:
 
 
 def _tcp(ground: Ground, address: str, port: int) -> Probe:
-    if ground.capture is not None:
+    if ground.capture is not None and _is_routed(ground, address):
         return Probe(
             name=f"TCP to {address} port {port} ends at egress",
             control="network",
@@ -102,17 +102,26 @@ def _refused(
     attempt: Callable[[], object],
 ) -> Probe:
     name, number = protocol
-    destination = ip_address(address)
-    mapped = getattr(destination, "ipv4_mapped", None)
-    sight = Sight(number, mapped or destination, port)
+    routed = _is_routed(ground, address)
+    sight = Sight(number, _destination(address), port)
     return Probe(
         name=f"{name} to {address} port {port}",
         control="network",
         attempt=attempt,
-        answers=(REFUSED if ground.ruled else UNREACHABLE | REFUSED) | NO_SOCKET,
-        sight=sight if ground.ruled else None,
+        answers=(REFUSED if routed else UNREACHABLE) | NO_SOCKET,
+        sight=sight if ground.ruled and routed else None,
         unsent=frozenset() if number in ALWAYS_THERE else NO_SOCKET,
     )
+
+
+def _destination(address: str) -> IPv4Address | IPv6Address:
+    """Where a packet goes: an IPv4 address in IPv6 clothes is an IPv4 address."""
+    parsed = ip_address(address)
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, IPv6Address) else parsed
+
+
+def _is_routed(ground: Ground, address: str) -> bool:
+    return _destination(address).version in ground.routed
 
 
 def _family(address: str) -> int:

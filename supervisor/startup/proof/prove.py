@@ -33,7 +33,7 @@ SUCCEEDED, RAISED = 0, -1  # beside the errno of what the kernel refused
 SHOWN = 5  # surprises in a refusal; the rest is in 'report --prove'
 FOR_ALL = 0o777  # so that nothing but Landlock stands in the way
 # Where a directory for all can stand that the policy does not name.
-PLACES = ("/dev", "/run", "/", "/var/tmp")  # noqa: S108 - looked for, not relied on
+PLACES = ("/", "/run", "/var/tmp", "/dev")  # noqa: S108 - looked for, not relied on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,117 @@
+"""From what egress reports to the events of the stream. Pure."""
+
+from typing import assert_never
+
+from policy.decision import Decision
+from supervisor.egress.admit import Opened, Refused
+from supervisor.egress.caller import Callers
+from supervisor.egress.naming import Target
+from supervisor.egress.service import Report, RequestEnded, Shed, TunnelEnded
+from supervisor.errors import Code
+from supervisor.events.vocabulary import (
+    Actor,
+    ConnectionClosed,
+    ConnectionOpened,
+    ConnectionRefused,
+    ConnectionShed,
+    Endpoint,
+    Event,
+    HttpRequest,
+    Rule,
+    Verdict,
+    Why,
+)
+
+
+def event_of(report: Report) -> Event:
+    """The event for a report."""
+    match report:
+        case Opened():
+            return ConnectionOpened(
+                actors=_actors(report.callers),
+                destination=_destination(report.target),
+                why=_why(None, report.decision),
+                rule=_rule(report.decision),
+            )
+        case Refused():
+            return ConnectionRefused(
+                actors=_actors(report.callers),
+                destination=None if report.target is None else _destination(report.target),
+                why=_because(report.code, report.cause),
+                rule=_rule(report.decision),
+            )
+        case TunnelEnded():
+            return ConnectionClosed(
+                actors=_actors(report.callers),
+                destination=_destination(report.target),
+                how=report.how.name.lower(),
+                bytes_up=report.bytes_up,
+                bytes_down=report.bytes_down,
+                seconds=report.seconds,
+            )
+        case RequestEnded():
+            return _request(report)
+        case Shed():
+            return ConnectionShed(limit=report.limit, value=report.value)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _request(report: RequestEnded) -> HttpRequest:
+    record, decision = report.record, report.decision
+    at = record.authority
+    if record.code is None and decision is not None:
+        verdict = Verdict(decision.verdict)
+    else:  # refused by policy, or not to be had, or no request at all: the client got our answer
+        verdict = Verdict.DENY
+    return HttpRequest(
+        actors=_actors(report.callers),
+        destination=Endpoint() if at is None else _endpoint(at.host, at.port),
+        method=record.method,
+        path=record.path,
+        verdict=verdict,
+        status=record.status,
+        why=_why(record.code, decision),
+        rule=_rule(decision),
+        bytes_up=record.bytes_up,
+        bytes_down=record.bytes_down,
+        request_id=record.request_id,
+    )
+
+
+def _actors(callers: Callers | None) -> tuple[Actor, ...]:
+    if callers is None:
+        return ()
+    # An unknown caller has no process: then there are fewer pids than callers, or none.
+    pids = (*callers.pids, *[None] * (len(callers.callers) - len(callers.pids)))
+    return tuple(
+        Actor(pid=pid, binary=caller.binary, ancestors=caller.ancestors)
+        for caller, pid in zip(callers.callers, pids, strict=True)
+    )
+
+
+def _destination(target: Target) -> Endpoint:
+    return _endpoint(target.host, target.port)
+
+
+def _endpoint(host: str, port: int) -> Endpoint:
+    """Only canonical addresses have a colon or end in a digit label."""
+    if ":" in host or host.rpartition(".")[2].isdigit():
+        return Endpoint(ip=host, port=port)
+    return Endpoint(host=host, port=port)
+
+
+def _because(code: Code, cause: str) -> Why:
+    return Why(code=code.name, cause=cause or code.meaning, remedy=code.remedy)
+
+
+def _why(code: Code | None, decision: Decision | None) -> Why:
+    if code is not None:
+        return _because(code, "" if decision is None else decision.detail)
+    return Why(code="") if decision is None else Why(code=decision.code.name)
+
+
+def _rule(decision: Decision | None) -> Rule | None:
+    if decision is None or decision.rule is None:
+        return None
+    return Rule(entry=decision.rule.entry, at=str(decision.rule.origin))

@@ -1,0 +1,46 @@
+"""A stand-in for a corporate proxy: CONNECT, credentials, and whatever answer a test wants."""
+
+import socket
+import threading
+
+from support.egress_lab import DEADLINE_S, OUTSIDE, read_head
+
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+PORT = 3128
+
+
+class StandInProxy:
+    """Listens outside of a lab; ``heads`` are the requests it got, ``answers`` what it says in turn.
+
+    ``names`` maps what it is asked for to what it dials; an answer that is not ESTABLISHED is sent
+    and the connection closed.
+    """
+
+    def __init__(self, lab, *, names=None, answers=()):
+        self.heads = []
+        self._names = names or {}
+        self._answers = list(answers)
+        self._lab = lab
+        lab.listen(PORT, self._serve)
+
+    def _serve(self, near):
+        head = read_head(near)
+        self.heads.append(head.decode())
+        answer = self._answers.pop(0) if self._answers else ESTABLISHED
+        if answer != ESTABLISHED:
+            with near:
+                near.sendall(answer)
+            return
+        target = head.split(b" ")[1].decode()
+        host, _, port = self._names.get(target, target).rpartition(":")
+        assert host == OUTSIDE, host
+        far = self._lab.outside.do(lambda: socket.create_connection((host, int(port)), DEADLINE_S))
+        near.sendall(answer)
+        for source, sink in ((near, far), (far, near)):
+            threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+
+def _pump(source, sink):
+    while data := source.recv(65536):
+        sink.sendall(data)
+    sink.shutdown(socket.SHUT_WR)

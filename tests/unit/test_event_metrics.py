@@ -1,0 +1,151 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.event_examples import EXAMPLES
+
+from supervisor.events.event_metrics import EventMetrics
+from supervisor.events.metrics import MAX_SERIES, Histogram, Metric, exposition
+from supervisor.events.probe import MAX_HEAD, Health, Probe
+
+LINE = re.compile(
+    r'[a-z_]+(\{[a-z]+="(?:[^"\\\n]|\\.)*"(,[a-z]+="(?:[^"\\\n]|\\.)*")*\})? [-+0-9.e]+(inf|nan)?'
+)
+
+
+def test_what_happened_is_counted():
+    metrics = EventMetrics("egress")
+    for event in EXAMPLES:
+        metrics.observe(event)
+
+    text = metrics.text()
+
+    for line in (
+        'sandbox_egress_connections_total{how="opened"} 1',
+        'sandbox_egress_connections_total{how="refused"} 1',
+        'sandbox_egress_connections_total{how="shed"} 1',
+        'sandbox_egress_denials_total{code="blocked.quic"} 1',
+        'sandbox_egress_denials_total{code="network.no-rule"} 2',
+        'sandbox_egress_http_requests_total{verdict="deny"} 1',
+        'sandbox_egress_transferred_bytes_total{direction="down"} 194532',
+        "sandbox_egress_connections_open 0",
+        'sandbox_egress_connection_seconds_bucket{le="10"} 1',
+        "sandbox_egress_connection_seconds_count 1",
+        "sandbox_egress_policy_generation 2",
+        'sandbox_egress_helper_deaths_total{helper="egress"} 1',
+        'sandbox_egress_findings_total{code="monitor.fence-changed"} 1',
+    ):
+        assert line in text.splitlines()
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_no_label_can_forge_a_line(label):
+    metric = Metric("counter", "sandbox_x", "Means.", ("code",))
+    metric.add(label)
+
+    *_, line = exposition((metric,)).removesuffix("\n").split("\n")
+
+    assert LINE.fullmatch(line)
+
+
+def test_every_line_is_of_the_text_format():
+    metrics = EventMetrics("monitor")
+    for event in EXAMPLES:
+        metrics.observe(event)
+
+    for line in metrics.text().splitlines():
+        assert line.startswith(("# HELP ", "# TYPE ")) or LINE.fullmatch(line), line
+
+
+def test_the_number_of_series_is_bounded():
+    metric = Metric("counter", "sandbox_x", "Means.", ("code",))
+    for number in range(10 * MAX_SERIES):
+        metric.add(str(number))
+
+    assert len(list(metric.lines())) == MAX_SERIES + 3
+    assert metric.value("other") == 9 * MAX_SERIES
+
+
+def test_wrong_labels_are_an_error():
+    with pytest.raises(ValueError, match="has the labels"):
+        Metric("counter", "sandbox_x", "Means.", ("code",)).add("a", "b")
+
+
+def test_buckets_are_cumulative_and_a_bound_is_inside_its_bucket():
+    histogram = Histogram("sandbox_x", "Means.", (1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 99.0):
+        histogram.observe(value)
+
+    assert list(histogram.lines())[2:] == [
+        'sandbox_x_bucket{le="1"} 2',
+        'sandbox_x_bucket{le="2"} 3',
+        'sandbox_x_bucket{le="+Inf"} 4',
+        "sandbox_x_sum 102",
+        "sandbox_x_count 4",
+    ]
+
+
+def probe(*, alive: bool = True, ready: bool = True, why_not: str = "") -> Probe:
+    return Probe(health=lambda: Health(alive, ready, why_not), metrics=lambda: "sandbox_x 1\n")
+
+
+def status(answer: bytes | None) -> int:
+    assert answer is not None
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head or not body
+    return int(head.split(b" ")[1])
+
+
+@pytest.mark.parametrize(
+    ("request_line", "expected"),
+    [
+        (b"GET /healthz HTTP/1.1", 200),
+        (b"GET /readyz HTTP/1.0", 200),
+        (b"GET /metrics HTTP/1.1", 200),
+        (b"HEAD /healthz HTTP/1.1", 200),
+        (b"GET /healthz?x HTTP/1.1", 404),
+        (b"GET / HTTP/1.1", 404),
+        (b"POST /healthz HTTP/1.1", 405),
+        (b"GET /healthz", 400),
+        (b"GET /healthz HTTP/2.0", 400),
+        (b"GET  /healthz HTTP/1.1", 400),
+        (b"\x16\x03\x01\x00", 400),
+    ],
+)
+def test_each_request_gets_its_status(request_line, expected):
+    assert status(probe().feed(request_line + b"\r\nHost: x\r\n\r\n")) == expected
+
+
+def test_a_request_may_come_in_pieces():
+    one = probe()
+
+    pieces = [one.feed(bytes([byte])) for byte in b"GET /metrics HTTP/1.1\r\n\r\n"]
+
+    assert pieces[:-1] == [None] * (len(pieces) - 1)
+    assert pieces[-1].endswith(b"\r\n\r\nsandbox_x 1\n")
+
+
+def test_what_is_not_well_or_not_ready_says_why():
+    sick = probe(alive=False, why_not="egress is down")
+    waiting = probe(ready=False, why_not="the proof runs")
+
+    assert status(sick.feed(b"GET /healthz HTTP/1.1\r\n\r\n")) == 503
+    answer = waiting.feed(b"GET /readyz HTTP/1.1\r\n\r\n")
+    assert status(answer) == 503
+    assert answer.endswith(b"the proof runs\n")
+    assert status(probe(ready=False).feed(b"GET /healthz HTTP/1.1\r\n\r\n")) == 200
+
+
+def test_a_request_without_an_end_is_bounded_and_a_broken_one_answered():
+    assert status(probe().feed(b"x" * (MAX_HEAD + 1))) == 431
+    one = probe()
+    assert one.feed(b"GET /hea") is None
+    assert status(one.feed(b"")) == 400
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_get_an_answer_or_are_waited_for(data):
+    answer = probe().feed(data + b"\r\n\r\n")
+
+    assert answer is None or answer.startswith(b"HTTP/1.1 ")
