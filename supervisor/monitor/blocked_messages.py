@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 BLOCKED, OTHERS, ALIVE = b"B", b"O", b"H"
-# kind, protocol, uid, gid, port, count, destination (IPv4 as IPv4-mapped)
+# kind, protocol, uid, gid, port, times, destination (IPv4 as IPv4-mapped)
 _HEAD = struct.Struct("<cBIIiQ16s")
 NOBODY = 0xFFFFFFFF  # the id that no process has: (uid_t) -1
 NO_PORT = -1
@@ -34,17 +34,17 @@ class Kind(NamedTuple):
 
 
 class Blocked(NamedTuple):
-    """``count`` packets of one kind; of several where ``kind`` is None."""
+    """Packets of one kind were refused ``times`` times; of several where ``kind`` is None."""
 
     kind: Kind | None
-    count: int  # type: ignore[assignment]  # hides tuple.count
+    times: int
 
 
 def encode(blocked: Blocked) -> bytes:
     """The packet; a rule's name is cut to MAX_RULE and to printable ASCII."""
-    kind, count = blocked
+    kind, times = blocked
     if kind is None:
-        return _HEAD.pack(OTHERS, 0, NOBODY, NOBODY, NO_PORT, count, bytes(16))
+        return _HEAD.pack(OTHERS, 0, NOBODY, NOBODY, NO_PORT, times, bytes(16))
     rule = "".join(c if c.isascii() and c.isprintable() else "?" for c in kind.rule[:MAX_RULE])
     return _HEAD.pack(
         BLOCKED,
@@ -52,7 +52,7 @@ def encode(blocked: Blocked) -> bytes:
         NOBODY if kind.uid is None else kind.uid,
         NOBODY if kind.gid is None else kind.gid,
         NO_PORT if kind.port is None else kind.port,
-        count,
+        times,
         _mapped(kind.destination),
     ) + rule.encode("ascii")
 
@@ -66,13 +66,13 @@ def decode(packet: bytes) -> Blocked | None:
     """The message; None for 'alive'. Raises MessageError: its sender has read hostile bytes."""
     if not _HEAD.size <= len(packet) <= MAX_PACKET:
         raise MessageError(f"{len(packet)} bytes")
-    letter, protocol, uid, gid, port, count, raw = _HEAD.unpack_from(packet)
+    letter, protocol, uid, gid, port, times, raw = _HEAD.unpack_from(packet)
     if letter == ALIVE:
         return None
-    if letter not in (BLOCKED, OTHERS) or not NO_PORT <= port <= 0xFFFF or not count:
+    if letter not in (BLOCKED, OTHERS) or not NO_PORT <= port <= 0xFFFF or not times:
         raise MessageError(f"no message: {packet[: _HEAD.size].hex()}")
     if letter == OTHERS:
-        return Blocked(None, count)
+        return Blocked(None, times)
     rule = packet[_HEAD.size :].decode("ascii", "replace")
     if not (rule.isascii() and rule.isprintable()):
         raise MessageError("a rule's name that is not printable")
@@ -85,7 +85,7 @@ def decode(packet: bytes) -> Blocked | None:
         destination=address.ipv4_mapped or address,
         port=None if port == NO_PORT else port,
     )
-    return Blocked(kind, count)
+    return Blocked(kind, times)
 
 
 def _mapped(address: IPv4Address | IPv6Address) -> bytes:

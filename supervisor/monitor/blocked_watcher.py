@@ -31,8 +31,10 @@ def watch(*, uid: int | None, log: int, channel: int) -> NoReturn:
         gc.disable()  # it makes no cycles, and looking for some would copy the monitor's pages
         shed_privileges(uid)
         _keep_only({2, log, channel})
+        # Opened before, as Python asks the kernel what they are.
+        sockets = socket.socket(fileno=log), socket.socket(fileno=channel)
         confine(filters.watcher())
-        _serve(socket.socket(fileno=log), socket.socket(fileno=channel))
+        _serve(*sockets)
     except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor
         import sys
 
@@ -61,7 +63,7 @@ def _serve(log: socket.socket, channel: socket.socket) -> NoReturn:
         poll.poll(max(0.0, until - time.monotonic()) * 1000)
         now = time.monotonic()
         told = [*_read(log, sums, now), *sums.due(now)]
-        sums.lost(sum(one.count for one in told if not _send(channel, encode(one))), now)
+        sums.lost(sum(one.times for one in told if not _send(channel, encode(one))), now)
         if now >= beat_at:
             _send(channel, encode_alive())
             beat_at = now + HEARTBEAT_S

@@ -71,7 +71,7 @@ class NetworkKeeping:
         self._keepers.append(keeper)
         self.loop.keep(keeper)
         if described := self.upstream.described():
-            self.log.emit("egress.upstream", level="info", **described)
+            self.log.emit("egress.upstream", upstream=described)
         if self.settings.policy is not None:
             PolicyWatch(
                 self.settings.policy,
@@ -121,9 +121,9 @@ class NetworkKeeping:
         self.watcher.start()
 
     def _tell_blocked(self, blocked: Blocked) -> None:
-        kind, count = blocked
+        kind, times = blocked
         if kind is None:
-            self.log.emit("attempt.blocked", level="warning", others=count)
+            self.log.emit("attempt.blocked", level="warning", others=times)
             return
         event = attempt(
             uid=kind.uid,
@@ -140,7 +140,7 @@ class NetworkKeeping:
             protocol=PROTOCOLS.get(event.protocol, str(event.protocol)),
             destination=event.destination.ip,
             port=event.destination.port,
-            count=count,
+            count=times,
             fence_rule=kind.rule,
             code=event.why.code,
             cause=event.why.cause,
