@@ -46,7 +46,7 @@ class Loop:
 
     def __init__(self, *, signals: int, lifecycle: Lifecycle) -> None:
         self._signals = signals
-        self._main = 0
+        self.main = 0
         self._lifecycle = lifecycle
         self._terminal: Terminal | None = None
         self._finish: Finish | None = None
@@ -70,6 +70,11 @@ class Loop:
         """This signal is for us and is not forwarded."""
         self._taken[number] = act
 
+    @staticmethod
+    def now() -> float:
+        """The monotonic clock that every deadline is about."""
+        return time.monotonic()
+
     def fail(self, cause: Code) -> None:
         """What contains the workload is gone: end it now, with this cause."""
         self._obey(self._lifecycle.on_failure(cause, now=time.monotonic()))
@@ -80,7 +85,7 @@ class Loop:
 
     def run(self, main: int) -> Finish:
         """Supervise the process ``main`` until the sandbox has ended."""
-        self._main = main
+        self.main = main
         while self._finish is None:
             self._turn()
         if self._terminal is not None:
@@ -140,7 +145,7 @@ class Loop:
                 return
             if pid == 0:
                 return
-            if pid == self._main:
+            if pid == self.main:
                 code = os.waitstatus_to_exitcode(status)
                 self._obey(self._lifecycle.on_main_exit(code, now=time.monotonic()))
             for keeper in self._keepers:
@@ -159,7 +164,7 @@ class Loop:
             match command:
                 case Forward(signal=number):
                     with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-                        os.killpg(self._main, number)
+                        os.killpg(self.main, number)
                 case Sweep():
                     self._sweep()
                 case Finish():

@@ -94,6 +94,7 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
         settings=settings,
         workload=(plan.identity.uid, plan.identity.gid),
         policy=policy,
+        started=time.time(),
         upstream=upstream,
         facts=facts,
         loop=loop,
@@ -107,16 +108,19 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
         log.emit("sandbox.started", pid=running.main, report=report)
     else:
         log.say(table(report))
-    inquiry.serve(lambda word: answer_to(word, report, running))
+    inquiry.serve(lambda word: answer_to(word, report, running, keeping))
     return plan, running
 
 
-def answer_to(word: bytes, report: dict[str, object], running: Running) -> dict[str, object]:
+def answer_to(
+    word: bytes, report: dict[str, object], running: Running, keeping: NetworkKeeping
+) -> dict[str, object]:
     """What somebody who enters the container is told: the report, with a new proof if asked for."""
     if word != PROVE or running.ground is None:
         return report
     try:
-        proof = prove(running.ground, confinement_of(running), nflog_of(running))
+        with keeping.alone_with_the_log():
+            proof = prove(running.ground, confinement_of(running), nflog_of(running))
     except Refusal as refusal:
         return {"error": refusal.as_dict()}
     return report | {"proof": proof.as_dict()}
