@@ -31,8 +31,10 @@ def watch(*, uid: int | None, log: int, channel: int) -> NoReturn:
         gc.disable()  # it makes no cycles, and looking for some would copy the monitor's pages
         shed_privileges(uid)
         _keep_only({2, log, channel})
+        # Before the filter: Python asks the kernel what kind of sockets they are.
+        ends = socket.socket(fileno=log), socket.socket(fileno=channel)
         confine(filters.watcher())
-        _serve(socket.socket(fileno=log), socket.socket(fileno=channel))
+        _serve(*ends)
     except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor
         import sys
 
