@@ -77,7 +77,7 @@ class EgressKeeper:
             loop=loop,
             log=log,
         )
-        self._owners = Owners(workload=workload)
+        self._owners = Owners(workload=workload, ours=loop.own_pids)
         self._on_packet = on_record
         self._starts = 0
         self._running: _Running | None = None
@@ -110,7 +110,6 @@ class EgressKeeper:
             channel.setblocking(False)
         self._running = _Running(owners, order, records)
         self._starts += 1
-        self._owners.exclude(frozenset({pid}))
         self._loop.watch(owners.fileno(), self._on_question)
         self._loop.watch(order.fileno(), self._on_order)
         self._loop.watch(records.fileno(), self._on_record)
@@ -165,7 +164,7 @@ class EgressKeeper:
             self._loop.unwatch(channel.fileno())
             channel.close()
         self._running = None
-        self._owners = Owners(workload=self._workload)
+        self._owners = Owners(workload=self._workload, ours=self._loop.own_pids)
         if self._down_since is None:
             self._down_since = now
 

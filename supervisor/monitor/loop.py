@@ -66,6 +66,10 @@ class Loop:
         """Keep this going, too."""
         self._keepers.append(keeper)
 
+    def own_pids(self) -> frozenset[int]:
+        """Every process of ours beside the monitor."""
+        return frozenset[int]().union(*(keeper.pids() for keeper in self._keepers))
+
     def take_signal(self, number: int, act: Callable[[], None]) -> None:
         """This signal is for us and is not forwarded."""
         self._taken[number] = act
@@ -155,7 +159,7 @@ class Loop:
 
     def _workload(self) -> list[int]:
         self._reap()
-        ours = frozenset[int]().union(*(keeper.pids() for keeper in self._keepers))
+        ours = self.own_pids()
         found = procfs.descendants(os.getpid(), procfs.parents())
         return [pid for pid in found if pid not in ours]
 
