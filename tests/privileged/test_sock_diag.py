@@ -139,7 +139,7 @@ def test_a_client_whose_port_was_changed_on_the_way_is_found_by_its_destination(
     def body():
         diag = open_sock_diag()
         listener = socket.create_server(("127.0.0.1", 0))
-        (one, _), (two, accepted) = redirected(listener)
+        (_first, _), (two, accepted) = redirected(listener)
         seen = accepted.getpeername()[1]
         remote = (ip_address("198.18.0.2"), 7)
         exact = find_tcp(diag, (LOOPBACK, seen), remote)
