@@ -262,7 +262,7 @@ def test_sighup_looks_again_and_is_not_forwarded(upstreams, tmp_path):
 
 def test_n2_egress_without_descriptors_sheds_says_so_and_recovers(upstreams, tmp_path):
     """attacks.md N2: it may have no more than the container, which is few here."""
-    options = ("--ulimit=nofile=256:256",)
+    options = ("--ulimit=nofile=256:256", "--ulimit=nproc=32768:32768")
     with sandbox(upstreams, tmp_path, options=options, script=CROWD + TRYING) as running_sandbox:
         running_sandbox.await_try("open", "refused", "refused", "kept")
 
