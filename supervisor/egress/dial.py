@@ -51,7 +51,7 @@ class Dial:
         self,
         poller: Poller,
         attempts: tuple[Attempt, ...],
-        over: "Callable[[Dial, socket.socket | Failure], None]",
+        over: "Over",
     ) -> None:
         self._poller = poller
         self._left = list(reversed(attempts))
@@ -195,6 +195,9 @@ class Dial:
     def _report(self, result: socket.socket | Failure) -> None:
         over, self._over = self._over, _nobody
         over(self, result)
+
+
+Over = Callable[[Dial, socket.socket | Failure], None]
 
 
 def _nobody(_dial: Dial, result: socket.socket | Failure) -> None:

@@ -4,6 +4,7 @@
     monitor    what launch needs on top: it is inherited by everything launched
     egress     descriptors, sockets, threads; no program is ever started
     access     the same, and its side of the terminals
+    watcher    two sockets that are open already
     init       waiting, and ending
 
 Order of decision in every program: a foreign architecture (the process is killed), then a binary
@@ -71,6 +72,11 @@ def monitor(toggle: Toggles, *, machine: Machine | None = None) -> bytes:
 def egress(*, machine: Machine | None = None) -> bytes:
     """Return the program that egress puts on itself before it reads a foreign byte."""
     return program(only(roles.EGRESS), machine)
+
+
+def watcher(*, machine: Machine | None = None) -> bytes:
+    """Return the program of the process that reads what the fence logs."""
+    return program(only(roles.WATCHER), machine)
 
 
 def init(*, machine: Machine | None = None) -> bytes:

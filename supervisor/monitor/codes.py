@@ -62,6 +62,11 @@ EGRESS_CRASH_LOOP = Code(
     "Egress ended again and again within a minute, so the workload was ended.",
     "The events before this one hold its last words; the container's memory limit is a usual reason.",
 )
+WATCHER_CRASH_LOOP = Code(
+    "monitor.watcher-crash-loop",
+    "The watcher that reports blocked attempts ended again and again, so the workload was ended.",
+    "The events before this one hold its last words; the container's memory limit is a usual reason.",
+)
 FENCE_CHANGED = Code(
     "monitor.fence-changed",
     "Somebody changed the rules of the fence while the workload ran, so the workload was ended.",

@@ -6,10 +6,9 @@ does not depend on any of this.
 """
 
 import os
-import signal
 import socket
 import struct
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from supervisor.egress import order_messages as orders
@@ -20,17 +19,15 @@ from supervisor.egress.owner_messages import (
     encode_answer,
 )
 from supervisor.egress.process import EgressSpec, serve
+from supervisor.events.frames import MAX_FRAME, FrameError
 from supervisor.events.log import Log
+from supervisor.events.status import HelperStatus
 from supervisor.kernel.memfd import sealed
 from supervisor.monitor import codes
+from supervisor.monitor.helper import Helper
 from supervisor.monitor.loop import Loop
 from supervisor.monitor.owners import Found, Owners
-from supervisor.monitor.restarts import Restarts
 
-# Egress says that it lives once a second; silence of this length is a hang (SIGSTOP, a loop that
-# does not return, a machine out of memory) and ends it.
-SILENCE_S = 15.0
-START_S = 60.0  # until its first word; importing on a cold, busy machine takes seconds
 PATIENCE_S = 10.0  # how long connections may wait for a dead egress before they are reset
 RESETS_PER_TURN = 64
 RESET_INTERVAL_S = 0.25
@@ -40,10 +37,9 @@ STREAMS = ("capture4", "capture6", "proxy4", "proxy6", "dns_tcp4", "dns_tcp6")
 
 @dataclass(slots=True)
 class _Running:
-    pid: int
     owners: socket.socket
     orders: socket.socket
-    heard: float
+    records: socket.socket
     ready: bool = False
 
 
@@ -67,41 +63,57 @@ class EgressKeeper:
         workload: tuple[int, int] | None,
         loop: Loop,
         log: Log,
+        on_record: Callable[[bytes], None],
     ) -> None:
         self._workload = workload
         self._spec = spec
         self._policy = _Policy(policy)
         self._loop = loop
         self._log = log
-        self._restarts = Restarts()
-        self._owners = Owners(workload=workload)
+        self._helper = Helper(
+            name="egress",
+            fork=self._fork,
+            crash_loop=codes.EGRESS_CRASH_LOOP,
+            loop=loop,
+            log=log,
+        )
+        self._owners = Owners(workload=workload, ours=loop.own_pids)
+        self._on_packet = on_record
+        self._starts = 0
         self._running: _Running | None = None
-        self._start_at: float | None = None
         self._down_since: float | None = None
 
     def start(self) -> None:
-        """Fork egress. The workload may start at once: its connections wait in the backlog."""
+        """Start egress. The workload may start at once: its connections wait in the backlog."""
+        self._helper.start()
+
+    def _fork(self) -> int:
         owners, their_owners = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         order, their_order = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        records, their_records = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
             owners.close()
             order.close()
+            records.close()
             serve(
                 self._spec,
                 policy=self._policy.current,
                 owners=their_owners.detach(),
                 orders=their_order.detach(),
+                records=their_records.detach(),
             )
         their_owners.close()
         their_order.close()
-        for channel in (owners, order):
+        their_records.close()
+        for channel in (owners, order, records):
             channel.setblocking(False)
-        self._running = _Running(pid, owners, order, heard=time.monotonic() + START_S)
-        self._owners.exclude(frozenset({pid}))
-        self._start_at = None
+        self._running = _Running(owners, order, records)
+        self._starts += 1
         self._loop.watch(owners.fileno(), self._on_question)
         self._loop.watch(order.fileno(), self._on_order)
+        self._loop.watch(records.fileno(), self._on_record)
+        return pid
 
     def use_policy(self, policy: bytes) -> int:
         """Offer a new policy; its generation. It is kept only once egress has accepted it."""
@@ -123,15 +135,13 @@ class EgressKeeper:
 
     def pids(self) -> frozenset[int]:
         """See Keeper."""
-        return frozenset() if self._running is None else frozenset({self._running.pid})
+        return self._helper.pids()
 
     def deadline(self) -> float | None:
         """See Keeper."""
         if self._owners.busy:
             return 0.0
-        due = [self._start_at]
-        if self._running is not None:
-            due.append(self._running.heard + SILENCE_S)
+        due = [self._helper.deadline()]
         if self._down_since is not None:
             due.append(self._down_since + PATIENCE_S)
         return min((time_ for time_ in due if time_ is not None), default=None)
@@ -140,12 +150,7 @@ class EgressKeeper:
         """See Keeper."""
         for found in self._owners.work():
             self._answer(found)
-        if self._running is not None and now >= self._running.heard + SILENCE_S:
-            self._log.emit("helper.silent", level="error", helper="egress", pid=self._running.pid)
-            os.kill(self._running.pid, signal.SIGKILL)
-            self._running.heard = now
-        if self._start_at is not None and now >= self._start_at:
-            self.start()
+        self._helper.on_time(now)
         if self._down_since is not None and now >= self._down_since + PATIENCE_S:
             self.reset_waiting()
             self._down_since = now - PATIENCE_S + RESET_INTERVAL_S
@@ -153,23 +158,15 @@ class EgressKeeper:
     def on_exit(self, pid: int, status: int, now: float) -> None:
         """See Keeper."""
         running = self._running
-        if running is None or pid != running.pid:
+        if running is None or not self._helper.has_ended(pid, status, now):
             return
-        for channel in (running.owners, running.orders):
+        for channel in (running.owners, running.orders, running.records):
             self._loop.unwatch(channel.fileno())
             channel.close()
         self._running = None
-        self._owners = Owners(workload=self._workload)
+        self._owners = Owners(workload=self._workload, ours=self._loop.own_pids)
         if self._down_since is None:
             self._down_since = now
-        code = os.waitstatus_to_exitcode(status)
-        self._start_at = self._restarts.next_start(now=now)
-        if self._start_at is None:
-            self._log.emit("helper.given-up", level="error", helper="egress", status=code)
-            self._loop.fail(codes.EGRESS_CRASH_LOOP)
-            return
-        delay = round(self._start_at - now, 3)
-        self._log.emit("helper.died", level="error", helper="egress", status=code, restart_s=delay)
 
     def _on_question(self) -> None:
         if self._running is None:
@@ -180,7 +177,7 @@ class EgressKeeper:
         try:
             refused = self._owners.ask(decode_question(packet))
         except MessageError as error:
-            self._protocol_error(str(error))
+            self._helper.broke_protocol(str(error))
             return
         if refused is not None:
             self._answer(refused)
@@ -206,30 +203,51 @@ class EgressKeeper:
         try:
             order = orders.decode(packet)
         except orders.OrderError as error:
-            self._protocol_error(str(error))
+            self._helper.broke_protocol(str(error))
             return
-        self._running.heard = time.monotonic()
+        self._helper.heard()
         if order.kind == orders.READY:
             self._running.ready = True
             self._down_since = None
-            self._log.emit("egress.ready", pid=self._running.pid)
+            self._log.emit("egress.ready", pid=self._helper.pid)
         elif order.kind == orders.ACCEPTED:
             self._accepted(order.generation)
         elif order.kind == orders.REJECTED:
             self._policy.tried.pop(order.generation, None)
             self._log.emit("policy.rejected", level="error", cause=order.text)
 
+    def _on_record(self) -> None:
+        if self._running is None:
+            return
+        packet = _receive(self._running.records, MAX_FRAME)
+        if packet is None:
+            return
+        try:
+            self._on_packet(packet)
+        except FrameError as error:
+            self._helper.broke_protocol(str(error))
+
+    def status(self) -> HelperStatus:
+        """For ``status``."""
+        running = self._running
+        state = "down" if running is None else "serving" if running.ready else "starting"
+        return HelperStatus(
+            name="egress",
+            pid=self._helper.pid,
+            state=state,
+            restarts=self._starts - 1,
+        )
+
+    @property
+    def generation(self) -> int:
+        """How many policies were offered after the first."""
+        return self._policy.generation
+
     def _accepted(self, generation: int) -> None:
         policy = self._policy.tried.pop(generation, None)
         if policy is not None:
             self._policy.current = policy
             self._log.emit("policy.loaded", generation=generation)
-
-    def _protocol_error(self, cause: str) -> None:
-        """What egress says is not trusted: a broken one is ended and replaced."""
-        self._log.emit("helper.protocol", level="error", helper="egress", cause=cause)
-        if self._running is not None:
-            os.kill(self._running.pid, signal.SIGKILL)
 
     def reset_waiting(self) -> None:
         """Reset the connections that wait for egress, at most RESETS_PER_TURN of each listener."""

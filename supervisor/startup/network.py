@@ -2,46 +2,62 @@
 
 import os
 import socket
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
 from supervisor.egress.process import EgressSpec
 from supervisor.errors import Refusal
+from supervisor.events.blocked import attempt
 from supervisor.events.log import Log
+from supervisor.events.ring import EventRing
+from supervisor.events.status import Status
 from supervisor.fence.request import FencedNamespace
 from supervisor.fence.watch import changed
 from supervisor.identity.inputs import HELPER_IDS
 from supervisor.kernel.memfd import memory
 from supervisor.monitor import codes
+from supervisor.monitor.blocked_keeper import BlockedKeeper
+from supervisor.monitor.blocked_messages import Blocked
 from supervisor.monitor.egress_keeper import EgressKeeper
 from supervisor.monitor.loop import Loop
+from supervisor.monitor.record_server import RecordServer
 from supervisor.settings import RunSettings
 from supervisor.startup import codes as startup_codes
 from supervisor.startup.facts import Facts
+from supervisor.startup.inquiry import may_ask
 from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.policy_watch import PolicyWatch
 from supervisor.startup.upstream import Upstream
 
 HOSTS, RESOLV_CONF = "/etc/hosts", "/etc/resolv.conf"
+# IANA protocol numbers that a program is likely to try
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 58: "icmp6", 132: "sctp", 136: "udplite"}
 FILE_BYTES = 1 << 20  # an engine writes a few lines
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class NetworkKeeping:
     """Starts what lives beside the workload, once the fence is proved, before the workload runs."""
 
     settings: RunSettings
     workload: tuple[int, int]  # uid, gid
     policy: LoadedPolicy
+    started: float  # seconds since the epoch
     upstream: Upstream
     facts: Facts
     loop: Loop
     log: Log
+    _keepers: list[EgressKeeper] = field(default_factory=list)
+    watcher: BlockedKeeper | None = field(default=None, init=False)
 
     def start(self, fence: FencedNamespace) -> None:
         """Called with the fence of this start. Raises Refusal."""
         if "changes" in fence.sockets:
             changes = socket.socket(fileno=fence.sockets["changes"])
             self.loop.watch(changes.fileno(), lambda: self._look_at(changes))
+        server = self._record_server()
+        if "nflog" in fence.sockets:
+            self._watch(fence.sockets["nflog"])
         if "capture4" not in fence.sockets:
             return
         keeper = EgressKeeper(
@@ -50,10 +66,12 @@ class NetworkKeeping:
             workload=self.workload if self.facts.uid == 0 else None,
             loop=self.loop,
             log=self.log,
+            on_record=server.add,
         )
+        self._keepers.append(keeper)
         self.loop.keep(keeper)
         if described := self.upstream.described():
-            self.log.emit("egress.upstream", **described)
+            self.log.emit("egress.upstream", upstream=described)
         if self.settings.policy is not None:
             PolicyWatch(
                 self.settings.policy,
@@ -66,6 +84,69 @@ class NetworkKeeping:
         keeper.reset_waiting()  # the proof's probes, nobody else's
         keeper.start()
 
+    def _record_server(self) -> RecordServer:
+        try:
+            return RecordServer(self.loop, status=self._status, may_ask=may_ask)
+        except OSError as error:
+            raise Refusal(startup_codes.ADDRESS_TAKEN, f"events: {error.strerror}") from error
+
+    def _status(self, ring: EventRing) -> Status:
+        helpers = tuple(keeper.status() for keeper in self._keepers)
+        return Status(
+            state="running",
+            ready=all(helper.state == "serving" for helper in helpers),
+            workload_pid=self.loop.main or None,
+            started=self.started,
+            policy_generation=sum(keeper.generation for keeper in self._keepers),
+            helpers=helpers,
+            records=ring.records,
+            forgotten=ring.forgotten,
+            dropped=0,
+        )
+
+    def alone_with_the_log(self) -> AbstractContextManager[None]:
+        """Nobody but the caller reads what the fence logs, for as long as this is held."""
+        return nullcontext() if self.watcher is None else self.watcher.paused()
+
+    def _watch(self, nflog: int) -> None:
+        self.watcher = BlockedKeeper(
+            nflog=nflog,
+            # Not egress' own: the fence lets that one out.
+            uid=HELPER_IDS["access"] if self.facts.uid == 0 else None,
+            report=self._tell_blocked,
+            loop=self.loop,
+            log=self.log,
+        )
+        self.loop.keep(self.watcher)
+        self.watcher.start()
+
+    def _tell_blocked(self, blocked: Blocked) -> None:
+        kind, times = blocked
+        if kind is None:
+            self.log.emit("attempt.blocked", level="warning", others=times)
+            return
+        event = attempt(
+            uid=kind.uid,
+            gid=kind.gid,
+            protocol=kind.protocol,
+            destination=str(kind.destination),
+            port=kind.port,
+        )
+        self.log.emit(
+            "attempt.blocked",
+            level="warning",
+            uid=event.uid,
+            gid=event.gid,
+            protocol=PROTOCOLS.get(event.protocol, str(event.protocol)),
+            destination=event.destination.ip,
+            port=event.destination.port,
+            count=times,
+            fence_rule=kind.rule,
+            code=event.why.code,
+            cause=event.why.cause,
+            remedy=event.why.remedy,
+        )
+
     def _spec(self, fence: FencedNamespace) -> EgressSpec:
         return EgressSpec(
             uid=HELPER_IDS["egress"] if self.facts.uid == 0 else None,
@@ -77,7 +158,8 @@ class NetworkKeeping:
             servers=self.upstream.servers,
             proxy=self.upstream.proxy,
             log_json=self.log.as_json,
-            log_level=self.settings.log_level,
+            # A raw terminal belongs to the workload; 'events' shows the records all the same.
+            log=not (self.settings.interactive and os.isatty(2)),
         )
 
     def _look_at(self, changes: socket.socket) -> None:

@@ -16,6 +16,7 @@ from supervisor.settings import RunSettings, runtime_tree
 from supervisor.startup.containment import containment
 from supervisor.startup.execute import execute
 from supervisor.startup.facts import Facts, gather
+from supervisor.startup.init_keeper import InitKeeper
 from supervisor.startup.inquiry import PROVE, Inquiry
 from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.plan import Plan, build
@@ -94,6 +95,7 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
         settings=settings,
         workload=(plan.identity.uid, plan.identity.gid),
         policy=policy,
+        started=time.time(),
         upstream=upstream,
         facts=facts,
         loop=loop,
@@ -107,16 +109,21 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
         log.emit("sandbox.started", pid=running.main, report=report)
     else:
         log.say(table(report))
-    inquiry.serve(lambda word: answer_to(word, report, running))
+    if running.seclusion is not None and running.seclusion.init is not None:
+        loop.keep(InitKeeper(running.seclusion.init))
+    inquiry.serve(lambda word: answer_to(word, report, running, keeping))
     return plan, running
 
 
-def answer_to(word: bytes, report: dict[str, object], running: Running) -> dict[str, object]:
+def answer_to(
+    word: bytes, report: dict[str, object], running: Running, keeping: NetworkKeeping
+) -> dict[str, object]:
     """What somebody who enters the container is told: the report, with a new proof if asked for."""
     if word != PROVE or running.ground is None:
         return report
     try:
-        proof = prove(running.ground, confinement_of(running), nflog_of(running))
+        with keeping.alone_with_the_log():
+            proof = prove(running.ground, confinement_of(running), nflog_of(running))
     except Refusal as refusal:
         return {"error": refusal.as_dict()}
     return report | {"proof": proof.as_dict()}

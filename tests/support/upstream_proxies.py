@@ -3,7 +3,7 @@
 import socket
 import threading
 
-from support.egress_lab import DEADLINE_S, OUTSIDE, read_head
+from support.egress_lab import DEADLINE_S, OUTSIDE, read_head, run
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 PORT = 3128
@@ -21,6 +21,7 @@ class StandInProxy:
         self._names = names or {}
         self._answers = list(answers)
         self._lab = lab
+        lab.outside.do(lambda: run("ip", "link", "set", "lo", "up"))  # for its own addresses
         lab.listen(PORT, self._serve)
 
     def _serve(self, near):

@@ -27,6 +27,7 @@ LAYERS = {
     "monitor": roles.MONITOR,
     "egress": roles.EGRESS,
     "access": roles.ACCESS,
+    "watcher": roles.WATCHER,
 }
 # Upper halves of a 64-bit register that an int argument does not see.
 DIRTY = [0, 1 << 32, 0xFFFFFFFF << 32]
@@ -340,6 +341,14 @@ def test_egress_and_access_start_nothing_and_reach_nobody(machine, role):
     assert decide(program, machine, "prlimit64", 0) == ALLOW
     assert decide(program, machine, "socket", 2, RAW, 0) == EPERM
     assert decide(program, machine, "socket", 2, STREAM, 0) == ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES, **NAMED)
+def test_the_watcher_makes_neither_sockets_nor_threads(machine):
+    program = filters.watcher(machine=machine)
+    for name in f"{OUTSIDE_OF_HELPERS} socket connect bind openat sendmsg memfd_create".split():
+        assert decide(program, machine, name) == EPERM, name
+    assert decide(program, machine, "clone", THREAD_FLAGS) == EPERM
 
 
 def test_terminals_are_the_business_of_access_alone():

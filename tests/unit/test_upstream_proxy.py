@@ -48,19 +48,28 @@ def test_anything_else_is_refused_without_quoting_a_password(text):
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
 def test_credentials_are_one_line(end):
-    value = parse_credentials("jo:pa:ss wörd".encode() + end)
+    value = parse_credentials("jo:hunter:ss wörd".encode() + end)
     assert value.startswith(b"Basic ")
-    assert base64.b64decode(value[6:]).decode() == "jo:pa:ss wörd"
+    assert base64.b64decode(value[6:]).decode() == "jo:hunter:ss wörd"
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\n", b"jo", b":pass", b"jo:pass\nmore", b"jo:pa\0ss", b"jo:pass\r\nX: y", b"jo:\xff"],
+    [
+        b"",
+        b"\n",
+        b"jo",
+        b":hunter",
+        b"jo:hunterss\nmore",
+        b"jo:hunter\0",
+        b"jo:hunterss\r\nX: y",
+        b"jo:\xff",
+    ],
 )
 def test_other_credentials_are_refused_without_quoting_them(content):
     with pytest.raises(UpstreamError) as refused:
         parse_credentials(content)
-    assert "pa" not in str(refused.value)
+    assert "hunter" not in str(refused.value)
 
 
 def test_credentials_are_not_in_the_text_of_a_proxy():
@@ -104,7 +113,9 @@ def test_every_beginning_of_an_answer_is_incomplete():
         assert read_answer(OPEN[:length]).answer is Answer.INCOMPLETE, OPEN[:length]
 
 
-@given(st.binary(min_size=1, max_size=300) | st.binary(max_size=80).map(lambda tail: OPEN[:40] + tail))
+@given(
+    st.binary(min_size=1, max_size=300) | st.binary(max_size=80).map(lambda tail: OPEN[:40] + tail)
+)
 def test_more_bytes_never_take_an_answer_back(data):
     """Whatever is decided for a beginning holds for the whole, so reading in pieces is the same."""
     whole = read_answer(data)

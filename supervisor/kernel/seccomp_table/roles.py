@@ -63,6 +63,18 @@ INIT = (
     ),
 )
 
+WATCHER = (
+    Rule("recvfrom sendto poll ppoll", ALLOW, "what the fence logs, and the monitor"),
+    Rule("write close", ALLOW, "last words on stderr, and its ends"),
+    Rule("mmap munmap mprotect mremap madvise brk membarrier", ALLOW, "memory"),
+    Rule(
+        "futex rt_sigaction rt_sigprocmask rt_sigreturn restart_syscall sigaltstack clock_gettime"
+        " getpid gettid exit exit_group",
+        ALLOW,
+        "running at all",
+    ),
+)
+
 _STREAMS = (
     Rule(
         "read write readv writev pread64 pwrite64 lseek close close_range dup dup2 dup3 fcntl fstat"

@@ -1,0 +1,90 @@
+"""One helper process kept alive: started again with back-off, ended when silent, given up at last."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from supervisor.errors import Code
+from supervisor.events.log import Log
+from supervisor.monitor.loop import Loop
+from supervisor.monitor.restarts import Restarts
+
+# A helper says that it lives once a second; silence of this length is a hang (SIGSTOP, a loop that
+# does not return, a machine out of memory) and ends it.
+SILENCE_S = 15.0
+START_S = 60.0  # until its first word; importing on a cold, busy machine takes seconds
+
+
+class Helper:
+    """The life of one helper; its owner forks it and reads what it says.
+
+    ``crash_loop`` is the cause with which the workload ends when the helper is given up.
+    """
+
+    def __init__(
+        self, *, name: str, fork: Callable[[], int], crash_loop: Code, loop: Loop, log: Log
+    ) -> None:
+        self.pid: int | None = None
+        self._name = name
+        self._fork = fork
+        self._crash_loop = crash_loop
+        self._loop = loop
+        self._log = log
+        self._restarts = Restarts()
+        self._start_at: float | None = None
+        self._silent_at = 0.0
+
+    def start(self) -> None:
+        """Fork it."""
+        self._start_at = None
+        self._silent_at = time.monotonic() + START_S
+        self.pid = self._fork()
+
+    def heard(self) -> None:
+        """It said something."""
+        self._silent_at = time.monotonic() + SILENCE_S
+
+    def end(self) -> None:
+        """Kill it; another one takes its place."""
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def broke_protocol(self, cause: str) -> None:
+        """What a helper says is not trusted: a broken one is ended and replaced."""
+        self._log.emit("helper.protocol", level="error", helper=self._name, cause=cause)
+        self.end()
+
+    def pids(self) -> frozenset[int]:
+        """See Keeper."""
+        return frozenset() if self.pid is None else frozenset({self.pid})
+
+    def deadline(self) -> float | None:
+        """See Keeper."""
+        return self._start_at if self.pid is None else self._silent_at
+
+    def on_time(self, now: float) -> None:
+        """See Keeper."""
+        if self.pid is not None and now >= self._silent_at:
+            self._log.emit("helper.silent", level="error", helper=self._name, pid=self.pid)
+            self.end()
+            self._silent_at = now + SILENCE_S
+        if self._start_at is not None and now >= self._start_at:
+            self.start()
+
+    def has_ended(self, pid: int, status: int, now: float) -> bool:
+        """Whether the process that ended was this one; then it is started again, or given up."""
+        if pid != self.pid:
+            return False
+        self.pid = None
+        code = os.waitstatus_to_exitcode(status)
+        self._start_at = self._restarts.next_start(now=now)
+        if self._start_at is None:
+            self._log.emit("helper.given-up", level="error", helper=self._name, status=code)
+            self._loop.fail(self._crash_loop)
+        else:
+            delay = round(self._start_at - now, 3)
+            self._log.emit(
+                "helper.died", level="error", helper=self._name, status=code, restart_s=delay
+            )
+        return True
