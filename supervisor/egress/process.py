@@ -92,7 +92,9 @@ def shed_privileges(uid: int | None) -> None:
 def confine(program: bytes) -> None:
     """No file, and no system call but those of a filter."""
     if landlock.abi():
-        landlock.restrict_self(landlock.create(landlock.abi()).descriptor)
+        ruleset = landlock.create(landlock.abi()).descriptor
+        landlock.restrict_self(ruleset)
+        os.close(ruleset)
     seccomp.install(program, all_threads=True)
 
 
