@@ -6,11 +6,10 @@ import signal
 import time
 
 import pytest
+from support import podman
 from support.acceptance import POLICY_FILE, events_of, write_policy
 from support.forms import POD, UNPRIVILEGED, USER_NAMESPACE, owned_workspace
 from support.sandbox import DEBIAN, ENTRYPOINT, IDENTITY, command_line, mounts, wait_for
-
-from support import podman
 
 SERVED = """version: 1
 network_policies:
