@@ -1,12 +1,24 @@
-"""Common to all layers: nightly selection, and 'a skip in CI is a failure'."""
+"""Common to all layers: nightly selection, Hypothesis' effort, and 'a skip in CI is a failure'."""
 
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no finding: nothing here has a deadline of its own (pytest's timeout ends what
+# hangs). By day the examples are the same on every run, so that a red run is about the change; by
+# night they are many and new.
+COMMON = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("day", max_examples=60, derandomize=True, **COMMON)
+settings.register_profile("night", max_examples=2000, print_blob=True, **COMMON)
 
 
 def pytest_addoption(parser):
     parser.addoption("--nightly", action="store_true", help="run what is too long for CI, too")
+
+
+def pytest_configure(config):
+    settings.load_profile("night" if config.getoption("--nightly") else "day")
 
 
 def pytest_collection_modifyitems(config, items):

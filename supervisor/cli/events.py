@@ -10,7 +10,7 @@ from supervisor.errors import Refusal
 from supervisor.events.line import line_of
 from supervisor.events.text import as_json
 from supervisor.monitor import control_codes
-from supervisor.monitor.control_client import CONTROL_SOCKET, ask_events, connect
+from supervisor.monitor.control_client import ask_events, connect
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--follow", action="store_true", help="go on with what happens from now")
     parser.add_argument("--denied", action="store_true", help="only what was refused or audited")
     parser.add_argument("--json", action="store_true", help="one OCSF record on each line")
-    parser.add_argument("--control", default=CONTROL_SOCKET, help="the supervisor's control socket")
+    parser.add_argument("--control", help="another supervisor's control socket")
 
 
 def run(arguments: argparse.Namespace) -> int:

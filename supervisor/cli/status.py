@@ -6,7 +6,7 @@ from contextlib import closing
 from supervisor.events.denied_summary import DeniedSummary
 from supervisor.events.status import status_lines
 from supervisor.events.text import as_json
-from supervisor.monitor.control_client import CONTROL_SOCKET, ask_events, ask_one, connect
+from supervisor.monitor.control_client import ask_events, ask_one, connect
 
 # What fits on a screen; --json has them all.
 SHOWN_DENIALS = 10
@@ -15,7 +15,7 @@ SHOWN_DENIALS = 10
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--control", default=CONTROL_SOCKET, help="the supervisor's control socket")
+    parser.add_argument("--control", help="another supervisor's control socket")
 
 
 def run(arguments: argparse.Namespace) -> int:

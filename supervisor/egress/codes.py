@@ -17,6 +17,11 @@ NAME_INVALID = Code(
     "The destination is neither a host name nor an address in its one canonical spelling.",
     "Use a plain ASCII host name, or an address as inet_ntop(3) writes it.",
 )
+NAME_REFUSED = Code(
+    "egress.name-refused",
+    "A name was asked for that no rule of the policy can need, so it was not resolved.",
+    "Add an endpoint for the host to the policy; 'policy explain' shows the smallest change.",
+)
 NAME_BUDGET = Code(
     "egress.name-budget",
     "Too many different names, or too long ones, were looked up under one wildcard.",

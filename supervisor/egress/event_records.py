@@ -3,10 +3,11 @@
 from typing import assert_never
 
 from policy.decision import Decision
+from supervisor.egress import codes
 from supervisor.egress.admit import Opened, Refused
 from supervisor.egress.caller import Callers
 from supervisor.egress.naming import Target
-from supervisor.egress.service import Report, RequestEnded, Shed, TunnelEnded
+from supervisor.egress.service import NameRefused, Report, RequestEnded, Shed, TunnelEnded
 from supervisor.errors import Code
 from supervisor.events.vocabulary import (
     Actor,
@@ -14,6 +15,7 @@ from supervisor.events.vocabulary import (
     ConnectionOpened,
     ConnectionRefused,
     ConnectionShed,
+    DnsRefused,
     Endpoint,
     Event,
     HttpRequest,
@@ -51,6 +53,9 @@ def event_of(report: Report) -> Event:
             )
         case RequestEnded():
             return _request(report)
+        case NameRefused():
+            why = _because(codes.NAME_REFUSED, report.why)
+            return DnsRefused(name=report.name, kind="any", why=why)
         case Shed():
             return ConnectionShed(limit=report.limit, value=report.value)
         case unreachable:

@@ -97,6 +97,21 @@ class Names:
         self._table.release(name, self._clock())
 
 
+class ReportingNames:
+    """An Answerer that also tells which names it refused."""
+
+    def __init__(self, names: Names, refused: Callable[[str, str], None]) -> None:
+        self._names = names
+        self._refused = refused
+
+    def answer(self, name: str) -> Addresses | Refused:
+        """See Answerer."""
+        answer = self._names.answer(name)
+        if isinstance(answer, Refused):
+            self._refused(name, answer.why)
+        return answer
+
+
 class LookupBudget:
     """How many new names under wildcards may leave the container (attack F2).
 

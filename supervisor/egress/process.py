@@ -30,6 +30,7 @@ from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 if TYPE_CHECKING:
     from supervisor.egress.resolv_conf import ResolvConf
     from supervisor.egress.upstream_proxy import UpstreamProxy
+    from supervisor.events.stream import EventStream
 
 HEARTBEAT_S = 1.0
 # The largest policy, normalised (supervisor.startup.forked.ANSWER_BYTES).
@@ -49,17 +50,17 @@ class EgressSpec:
     servers: "ResolvConf | None" = None  # instead of what resolv_conf says
     proxy: "UpstreamProxy | None" = None
     log_json: bool
-    log_level: str
+    log: bool  # write records to stderr, too
 
 
-def serve(spec: EgressSpec, *, policy: bytes, owners: int, orders: int) -> NoReturn:
+def serve(spec: EgressSpec, *, policy: bytes, owners: int, orders: int, records: int) -> NoReturn:
     """Be egress: confine, serve, and end with the process. ``policy`` is the wire form as JSON."""
     status = 1
     try:
         shed_privileges(spec.uid)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        run = _prepare(spec, policy, owners, orders)
+        run = _prepare(spec, policy, owners, orders, records)
         confine(filters.egress())
         run()
         status = 0
@@ -98,11 +99,13 @@ def confine(program: bytes) -> None:
     seccomp.install(program, all_threads=True)
 
 
-def _prepare(spec: EgressSpec, policy: bytes, owners: int, orders: int) -> Callable[[], None]:
+def _prepare(
+    spec: EgressSpec, policy: bytes, owners: int, orders: int, records: int
+) -> Callable[[], None]:
     """Import, parse and build everything; what is returned runs confined."""
     import asyncio
 
-    from supervisor.egress.events import reporter
+    from supervisor.egress.event_records import event_of
     from supervisor.egress.hosts import parse_hosts
     from supervisor.egress.resolv_conf import parse_resolv_conf
     from supervisor.egress.server import Descriptors, Egress, Setup, preload
@@ -110,7 +113,7 @@ def _prepare(spec: EgressSpec, policy: bytes, owners: int, orders: int) -> Calla
 
     preload()
     os.ftruncate(spec.names, TABLE_SIZE)  # no change but for the first egress of a sandbox
-    report = reporter(as_json=spec.log_json, level=spec.log_level)
+    stream = _stream(spec, records)
     setup = Setup(
         index=_compile(policy),
         hosts=parse_hosts(spec.hosts),
@@ -126,7 +129,7 @@ def _prepare(spec: EgressSpec, policy: bytes, owners: int, orders: int) -> Calla
         names=spec.names,
         monitor=owners,
     )
-    egress = Egress(descriptors, setup, report)
+    egress = Egress(descriptors, setup, lambda report: stream.emit(event_of(report)))
     channel = socket.socket(fileno=orders)
     channel.setblocking(False)
 
@@ -141,6 +144,7 @@ def _prepare(spec: EgressSpec, policy: bytes, owners: int, orders: int) -> Calla
             channel.send(encode(Order(READY)))
             while True:
                 await asyncio.sleep(HEARTBEAT_S)
+                stream.tick()
                 channel.send(encode(Order(ALIVE)))
 
         async with asyncio.TaskGroup() as tasks:
@@ -149,6 +153,19 @@ def _prepare(spec: EgressSpec, policy: bytes, owners: int, orders: int) -> Calla
             beating.cancel()
 
     return lambda: asyncio.run(main())
+
+
+def _stream(spec: EgressSpec, records: int) -> "EventStream":
+    """Records to the container's log, and to the monitor's memory for whoever asks later."""
+    from supervisor.events.sinks import LogSink, SocketSink
+    from supervisor.events.stream import EventStream
+    from supervisor.events.text import warm_up
+
+    warm_up()
+    to_monitor = SocketSink(socket.socket(fileno=records))
+    to_log = LogSink(2, form="json" if spec.log_json else "text")
+    sinks = (to_log, to_monitor) if spec.log else (to_monitor,)
+    return EventStream(source="egress", hostname=os.uname().nodename, sinks=sinks)
 
 
 def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:

@@ -26,13 +26,13 @@ from supervisor.egress.hosts import Hosts
 from supervisor.egress.http1_commands import OpenTunnel
 from supervisor.egress.http_session import HttpSession
 from supervisor.egress.link import Link
-from supervisor.egress.naming import LookupBudget, Names
+from supervisor.egress.naming import LookupBudget, Names, ReportingNames
 from supervisor.egress.poller import Poller
 from supervisor.egress.reach import Reacher
 from supervisor.egress.relay import Relay
 from supervisor.egress.resolv_conf import ResolvConf
 from supervisor.egress.resolver import PORT, Resolver
-from supervisor.egress.service import Report, Service, Session
+from supervisor.egress.service import NameRefused, Report, Service, Session
 from supervisor.egress.synthetic import TABLE_SIZE, SyntheticTable
 from supervisor.egress.tunnel_session import TunnelSession
 from supervisor.egress.tunnels import end_disallowed_tunnels
@@ -226,6 +226,9 @@ class Egress:
             return len(service.relay) + len(service.sessions)
 
         streams: set[DnsStream] = set()
+        names = ReportingNames(
+            service.names, lambda name, why: self._report(NameRefused(name=name, why=why))
+        )
 
         def keep(stream: DnsStream) -> None:
             streams.difference_update([one for one in streams if one.is_over(service.poller.now)])
@@ -237,14 +240,14 @@ class Egress:
             (self._descriptors.proxy, self._proxied, living, MAX_CONNECTIONS),
             (
                 self._descriptors.dns_tcp,
-                open_stream(service.poller, service.names, keep),
+                open_stream(service.poller, names, keep),
                 lambda: len(streams),
                 MAX_STREAMS,
             ),
         ]
         for number in self._descriptors.dns_udp:
             sock = owned.enter_context(socket.socket(fileno=number))
-            DnsDatagrams(service.poller, sock, service.names)
+            DnsDatagrams(service.poller, sock, names)
         for numbers, take, count, limit in kinds:
             for number in numbers:
                 acceptor = Acceptor(

@@ -48,7 +48,15 @@ class Shed:
     value: int
 
 
-Report = Opened | Refused | TunnelEnded | RequestEnded | Shed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameRefused:
+    """A name was asked for that no rule of the policy can need."""
+
+    name: str
+    why: str
+
+
+Report = Opened | Refused | TunnelEnded | RequestEnded | Shed | NameRefused
 
 
 class Finder(Protocol):

@@ -39,6 +39,9 @@ class _Half:
             self._size -= len(self._kept.popleft().frame.record)
             self.gone += 1
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def at(self, place: int) -> Kept | None:
         """What was the ``place``-th of all, from 0; None where it is still to come."""
         index = place - self.gone
@@ -64,6 +67,11 @@ class EventRing:
     def forgotten(self) -> int:
         """How many records are not kept any more."""
         return self._denied.gone + self._others.gone
+
+    @property
+    def records(self) -> int:
+        """How many records are kept."""
+        return len(self._denied) + len(self._others)
 
     def add(self, frame: Frame) -> None:
         """Keep a record."""

@@ -6,6 +6,7 @@ The answers to ``events`` are in supervisor.events.follow; the others answer wit
 ``error`` (code, cause, remedy) among them. The monitor closes after the last.
 """
 
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,6 @@ from supervisor.events.follow import MAX_ANSWER, FrameTooLong, LineReader, parse
 from supervisor.events.text import as_json
 from supervisor.monitor import control_codes as codes
 
-CONTROL_SOCKET = "/run/sandbox-supervisor/control.sock"
 # The monitor answers from memory; what takes longer than this is a monitor that hangs.
 ANSWER_S = 30.0
 RECEIVE_SIZE = 1 << 16
@@ -23,8 +23,17 @@ RECEIVE_SIZE = 1 << 16
 MAX_LINE = max(MAX_ANSWER, 1 << 20)
 
 
-def connect(path: str = CONTROL_SOCKET) -> socket.socket:
+def default_address() -> str:
+    """The abstract name of the monitor's socket, the same in one container's mount namespace.
+
+    The workload has another mount or network namespace, or is refused by its parents.
+    """
+    return f"\0sandbox-supervisor-{os.stat('/proc/self/ns/mnt').st_ino}-events"
+
+
+def connect(path: str | None = None) -> socket.socket:
     """A connected stream. Raises Refusal where nobody listens, or not for us."""
+    path = path or default_address()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(ANSWER_S)
     try:

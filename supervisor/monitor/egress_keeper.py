@@ -8,6 +8,7 @@ does not depend on any of this.
 import os
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from supervisor.egress import order_messages as orders
@@ -18,7 +19,9 @@ from supervisor.egress.owner_messages import (
     encode_answer,
 )
 from supervisor.egress.process import EgressSpec, serve
+from supervisor.events.frames import MAX_FRAME, FrameError
 from supervisor.events.log import Log
+from supervisor.events.status import HelperStatus
 from supervisor.kernel.memfd import sealed
 from supervisor.monitor import codes
 from supervisor.monitor.helper import Helper
@@ -36,6 +39,7 @@ STREAMS = ("capture4", "capture6", "proxy4", "proxy6", "dns_tcp4", "dns_tcp6")
 class _Running:
     owners: socket.socket
     orders: socket.socket
+    records: socket.socket
     ready: bool = False
 
 
@@ -59,6 +63,7 @@ class EgressKeeper:
         workload: tuple[int, int] | None,
         loop: Loop,
         log: Log,
+        on_record: Callable[[bytes], None],
     ) -> None:
         self._workload = workload
         self._spec = spec
@@ -72,7 +77,9 @@ class EgressKeeper:
             loop=loop,
             log=log,
         )
-        self._owners = Owners(workload=workload)
+        self._owners = Owners(workload=workload, ours=loop.own_pids)
+        self._on_packet = on_record
+        self._starts = 0
         self._running: _Running | None = None
         self._down_since: float | None = None
 
@@ -83,24 +90,29 @@ class EgressKeeper:
     def _fork(self) -> int:
         owners, their_owners = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         order, their_order = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        records, their_records = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
             owners.close()
             order.close()
+            records.close()
             serve(
                 self._spec,
                 policy=self._policy.current,
                 owners=their_owners.detach(),
                 orders=their_order.detach(),
+                records=their_records.detach(),
             )
         their_owners.close()
         their_order.close()
-        for channel in (owners, order):
+        their_records.close()
+        for channel in (owners, order, records):
             channel.setblocking(False)
-        self._running = _Running(owners, order)
-        self._owners.exclude(frozenset({pid}))
+        self._running = _Running(owners, order, records)
+        self._starts += 1
         self._loop.watch(owners.fileno(), self._on_question)
         self._loop.watch(order.fileno(), self._on_order)
+        self._loop.watch(records.fileno(), self._on_record)
         return pid
 
     def use_policy(self, policy: bytes) -> int:
@@ -148,11 +160,11 @@ class EgressKeeper:
         running = self._running
         if running is None or not self._helper.has_ended(pid, status, now):
             return
-        for channel in (running.owners, running.orders):
+        for channel in (running.owners, running.orders, running.records):
             self._loop.unwatch(channel.fileno())
             channel.close()
         self._running = None
-        self._owners = Owners(workload=self._workload)
+        self._owners = Owners(workload=self._workload, ours=self._loop.own_pids)
         if self._down_since is None:
             self._down_since = now
 
@@ -203,6 +215,33 @@ class EgressKeeper:
         elif order.kind == orders.REJECTED:
             self._policy.tried.pop(order.generation, None)
             self._log.emit("policy.rejected", level="error", cause=order.text)
+
+    def _on_record(self) -> None:
+        if self._running is None:
+            return
+        packet = _receive(self._running.records, MAX_FRAME)
+        if packet is None:
+            return
+        try:
+            self._on_packet(packet)
+        except FrameError as error:
+            self._helper.broke_protocol(str(error))
+
+    def status(self) -> HelperStatus:
+        """For ``status``."""
+        running = self._running
+        state = "down" if running is None else "serving" if running.ready else "starting"
+        return HelperStatus(
+            name="egress",
+            pid=self._helper.pid,
+            state=state,
+            restarts=self._starts - 1,
+        )
+
+    @property
+    def generation(self) -> int:
+        """How many policies were offered after the first."""
+        return self._policy.generation
 
     def _accepted(self, generation: int) -> None:
         policy = self._policy.tried.pop(generation, None)

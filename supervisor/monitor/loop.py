@@ -46,7 +46,7 @@ class Loop:
 
     def __init__(self, *, signals: int, lifecycle: Lifecycle) -> None:
         self._signals = signals
-        self._main = 0
+        self.main = 0
         self._lifecycle = lifecycle
         self._terminal: Terminal | None = None
         self._finish: Finish | None = None
@@ -66,9 +66,18 @@ class Loop:
         """Keep this going, too."""
         self._keepers.append(keeper)
 
+    def own_pids(self) -> frozenset[int]:
+        """Every process of ours beside the monitor."""
+        return frozenset[int]().union(*(keeper.pids() for keeper in self._keepers))
+
     def take_signal(self, number: int, act: Callable[[], None]) -> None:
         """This signal is for us and is not forwarded."""
         self._taken[number] = act
+
+    @staticmethod
+    def now() -> float:
+        """The monotonic clock that every deadline is about."""
+        return time.monotonic()
 
     def fail(self, cause: Code) -> None:
         """What contains the workload is gone: end it now, with this cause."""
@@ -80,7 +89,7 @@ class Loop:
 
     def run(self, main: int) -> Finish:
         """Supervise the process ``main`` until the sandbox has ended."""
-        self._main = main
+        self.main = main
         while self._finish is None:
             self._turn()
         if self._terminal is not None:
@@ -140,7 +149,7 @@ class Loop:
                 return
             if pid == 0:
                 return
-            if pid == self._main:
+            if pid == self.main:
                 code = os.waitstatus_to_exitcode(status)
                 self._obey(self._lifecycle.on_main_exit(code, now=time.monotonic()))
             for keeper in self._keepers:
@@ -150,7 +159,7 @@ class Loop:
 
     def _workload(self) -> list[int]:
         self._reap()
-        ours = frozenset[int]().union(*(keeper.pids() for keeper in self._keepers))
+        ours = self.own_pids()
         found = procfs.descendants(os.getpid(), procfs.parents())
         return [pid for pid in found if pid not in ours]
 
@@ -159,7 +168,7 @@ class Loop:
             match command:
                 case Forward(signal=number):
                     with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-                        os.killpg(self._main, number)
+                        os.killpg(self.main, number)
                 case Sweep():
                     self._sweep()
                 case Finish():

@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
 from supervisor.egress.owner_messages import (
@@ -56,22 +56,19 @@ class Owners:
     """A queue of questions, worked off in slices.
 
     ``workload`` is its (uid, gid) where ours are others: it owns the processes to look into.
+    ``ours`` are processes of the supervisor: egress holds the other end of every connection.
     """
 
     def __init__(
         self,
         *,
         workload: tuple[int, int] | None = None,
-        not_workload: frozenset[int] = frozenset(),
+        ours: Callable[[], frozenset[int]] = frozenset,
     ) -> None:
         self._workload = workload
         self._queue: deque[_Work] = deque()
-        self._not_workload = not_workload
+        self._ours = ours
         self._last_holder = 0
-
-    def exclude(self, pids: frozenset[int]) -> None:
-        """These processes are ours: egress holds the other end of every connection."""
-        self._not_workload = pids
 
     @property
     def busy(self) -> bool:
@@ -110,8 +107,8 @@ class Owners:
 
     def _candidates(self) -> list[int]:
         pids = [int(name) for name in os.listdir("/proc") if name.isascii() and name.isdigit()]
-        own = os.getpid()
-        kept = [pid for pid in pids if pid != own and pid not in self._not_workload]
+        ours = self._ours() | {os.getpid()}
+        kept = [pid for pid in pids if pid not in ours]
         # Programs open connections in series: whoever had the last one is looked at first, so that
         # an over-long search at least knows one holder. All the others are looked at just the same.
         kept.sort(key=lambda pid: (pid != self._last_holder, -pid))

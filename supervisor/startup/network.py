@@ -9,6 +9,8 @@ from supervisor.egress.process import EgressSpec
 from supervisor.errors import Refusal
 from supervisor.events.blocked import attempt
 from supervisor.events.log import Log
+from supervisor.events.ring import EventRing
+from supervisor.events.status import Status
 from supervisor.fence.request import FencedNamespace
 from supervisor.fence.watch import changed
 from supervisor.identity.inputs import HELPER_IDS
@@ -18,9 +20,11 @@ from supervisor.monitor.blocked_keeper import BlockedKeeper
 from supervisor.monitor.blocked_messages import Blocked
 from supervisor.monitor.egress_keeper import EgressKeeper
 from supervisor.monitor.loop import Loop
+from supervisor.monitor.record_server import RecordServer
 from supervisor.settings import RunSettings
 from supervisor.startup import codes as startup_codes
 from supervisor.startup.facts import Facts
+from supervisor.startup.inquiry import may_ask
 from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.policy_watch import PolicyWatch
 from supervisor.startup.upstream import Upstream
@@ -38,10 +42,12 @@ class NetworkKeeping:
     settings: RunSettings
     workload: tuple[int, int]  # uid, gid
     policy: LoadedPolicy
+    started: float  # seconds since the epoch
     upstream: Upstream
     facts: Facts
     loop: Loop
     log: Log
+    _keepers: list[EgressKeeper] = field(default_factory=list)
     watcher: BlockedKeeper | None = field(default=None, init=False)
 
     def start(self, fence: FencedNamespace) -> None:
@@ -49,6 +55,7 @@ class NetworkKeeping:
         if "changes" in fence.sockets:
             changes = socket.socket(fileno=fence.sockets["changes"])
             self.loop.watch(changes.fileno(), lambda: self._look_at(changes))
+        server = self._record_server()
         if "nflog" in fence.sockets:
             self._watch(fence.sockets["nflog"])
         if "capture4" not in fence.sockets:
@@ -59,7 +66,9 @@ class NetworkKeeping:
             workload=self.workload if self.facts.uid == 0 else None,
             loop=self.loop,
             log=self.log,
+            on_record=server.add,
         )
+        self._keepers.append(keeper)
         self.loop.keep(keeper)
         if described := self.upstream.described():
             self.log.emit("egress.upstream", upstream=described)
@@ -74,6 +83,26 @@ class NetworkKeeping:
             ).start()
         keeper.reset_waiting()  # the proof's probes, nobody else's
         keeper.start()
+
+    def _record_server(self) -> RecordServer:
+        try:
+            return RecordServer(self.loop, status=self._status, may_ask=may_ask)
+        except OSError as error:
+            raise Refusal(startup_codes.ADDRESS_TAKEN, f"events: {error.strerror}") from error
+
+    def _status(self, ring: EventRing) -> Status:
+        helpers = tuple(keeper.status() for keeper in self._keepers)
+        return Status(
+            state="running",
+            ready=all(helper.state == "serving" for helper in helpers),
+            workload_pid=self.loop.main or None,
+            started=self.started,
+            policy_generation=sum(keeper.generation for keeper in self._keepers),
+            helpers=helpers,
+            records=ring.records,
+            forgotten=ring.forgotten,
+            dropped=0,
+        )
 
     def alone_with_the_log(self) -> AbstractContextManager[None]:
         """Nobody but the caller reads what the fence logs, for as long as this is held."""
@@ -129,7 +158,8 @@ class NetworkKeeping:
             servers=self.upstream.servers,
             proxy=self.upstream.proxy,
             log_json=self.log.as_json,
-            log_level=self.settings.log_level,
+            # A raw terminal belongs to the workload; 'events' shows the records all the same.
+            log=not (self.settings.interactive and os.isatty(2)),
         )
 
     def _look_at(self, changes: socket.socket) -> None:

@@ -16,6 +16,7 @@ from supervisor.settings import RunSettings, runtime_tree
 from supervisor.startup.containment import containment
 from supervisor.startup.execute import execute
 from supervisor.startup.facts import Facts, gather
+from supervisor.startup.init_keeper import InitKeeper
 from supervisor.startup.inquiry import PROVE, Inquiry
 from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.plan import Plan, build
@@ -94,6 +95,7 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
         settings=settings,
         workload=(plan.identity.uid, plan.identity.gid),
         policy=policy,
+        started=time.time(),
         upstream=upstream,
         facts=facts,
         loop=loop,
@@ -107,6 +109,8 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
         log.emit("sandbox.started", pid=running.main, report=report)
     else:
         log.say(table(report))
+    if running.seclusion is not None and running.seclusion.init is not None:
+        loop.keep(InitKeeper(running.seclusion.init))
     inquiry.serve(lambda word: answer_to(word, report, running, keeping))
     return plan, running
 

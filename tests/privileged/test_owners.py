@@ -152,7 +152,7 @@ def test_a_holder_whose_first_thread_has_ended_is_not_overlooked(workload):
 def test_our_own_helpers_are_no_holders():
     def body():
         sock, pids = held_by(2)
-        asked = Owners(not_workload=frozenset(pids[:1]))
+        asked = Owners(ours=lambda: frozenset(pids[:1]))
         return [h.pid for h in answered(asked, question(sock)).answer.holders] == pids[1:]
 
     assert in_child(body)

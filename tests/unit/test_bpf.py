@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.bpf_machine import ONES, run
 
@@ -50,7 +50,6 @@ def meaning(tree, words):
     return meaning(tree.then if holds else tree.otherwise, words)
 
 
-@settings(max_examples=300, deadline=None)
 @given(TREES, st.lists(SMALL, min_size=8, max_size=8))
 def test_a_program_decides_as_its_tree_means(tree, values):
     offsets = [0, 4, *map(argument_offset, range(6))]

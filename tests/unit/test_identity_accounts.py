@@ -1,7 +1,7 @@
 """Account files: bytes in, records or a refusal out."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.identities import accounts, missing
 
@@ -176,7 +176,6 @@ LINES = st.lists(
 ).map(lambda lines: "\n".join(lines).encode())
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300) | LINES)
 def test_any_bytes_become_records_or_a_refusal(content: bytes) -> None:
     for parse in FILES:

@@ -1,7 +1,7 @@
 """The decision table, row by row (process.md section 2 and T9-T23; attacks.md A1, A2, A9, A11, L15)."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.identities import GROUP, PASSWD, SANDBOX, accounts, inputs
 
@@ -285,7 +285,6 @@ FILES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(INPUTS, FILES)
 def test_whatever_is_given_nobody_becomes_root_or_a_helper(
     given_inputs: IdentityInputs, files: Accounts

@@ -1,7 +1,7 @@
 """A number has one spelling; a name never looks like a number (attacks.md A1)."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.errors import Refusal
@@ -71,14 +71,12 @@ def test_what_is_neither_number_nor_name_is_refused(text: str) -> None:
     assert caught.value.code.name == "identity.bad-id"
 
 
-@settings(deadline=None)
 @given(st.text() | st.text(alphabet="0123456789+- eE_٣", max_size=12))
 def test_what_is_accepted_is_what_python_prints_for_it(text: str) -> None:
     number = canonical_number(text)
     assert number is None or (str(number) == text and 0 <= number <= MAX_ID)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_a_reference_is_a_number_a_name_or_a_refusal(text: str) -> None:
     outcome = _outcome(text)

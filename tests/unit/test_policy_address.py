@@ -3,7 +3,7 @@
 import ipaddress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from policy import address, codes
@@ -51,7 +51,6 @@ def test_the_registries_hold_whatever_the_standard_library_calls_private_or_rese
 
 
 @given(st.ip_addresses())
-@settings(deadline=None)
 def test_what_no_row_of_ours_names_is_global_for_the_standard_library_too(found):
     row = address.block_of(found)
     if row is None or row.name == "global unicast":
@@ -219,7 +218,6 @@ def test_private_and_public_networks_may_be_listed(text):
 
 
 @given(st.ip_addresses(), st.integers(-1, 70000), st.sampled_from(list(Trust)))
-@settings(deadline=None)
 def test_judging_is_total_and_never_allows_loopback(found, port, trust):
     rule = AddressRule(trust=trust, networks=(ipaddress.ip_network(found),))
     verdict = judge_address(found, rule=rule, port=port)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.built_policies import CURL, endpoint, entry, policy, rest
 
@@ -130,7 +130,6 @@ def with_endpoint(whole, change):
 
 
 @given(policies(), requests(), rules())
-@settings(max_examples=300, deadline=None)
 def test_an_added_allow_rule_never_denies_more(whole, intent, rule):
     wider = with_endpoint(whole, lambda e: dataclasses.replace(e, rules=(*e.rules, rule)))
     if wider is not None:
@@ -140,7 +139,6 @@ def test_an_added_allow_rule_never_denies_more(whole, intent, rule):
 
 
 @given(policies(), intents(), host_patterns, ports)
-@settings(max_examples=300, deadline=None)
 def test_an_added_entry_never_denies_a_connection_more(whole, intent, host, some):
     added = entry("a-new", endpoint(host, *some), binaries=("/**",))
     wider = dataclasses.replace(whole, network_policies=(*whole.network_policies, added))
@@ -150,7 +148,6 @@ def test_an_added_entry_never_denies_a_connection_more(whole, intent, host, some
 
 
 @given(policies(), requests(), rules())
-@settings(max_examples=300, deadline=None)
 def test_an_added_deny_rule_never_allows_more(whole, intent, rule):
     tighter = with_endpoint(
         whole, lambda e: dataclasses.replace(e, deny_rules=(*e.deny_rules, rule))
@@ -182,14 +179,12 @@ def naive_connection(whole, intent) -> bool:
 
 
 @given(policies(), intents())
-@settings(max_examples=500, deadline=None)
 def test_the_index_answers_as_a_search_through_all_rules_would(whole, intent):
     decision = decide_connection(compile_policy(whole), intent)
     assert (decision.verdict == "allow") == naive_connection(whole, intent)
 
 
 @given(policies(), st.one_of(intents(), requests()))
-@settings(max_examples=200, deadline=None)
 def test_explain_and_decide_agree_and_every_refusal_has_cause_and_remedy(whole, intent):
     index = compile_policy(whole)
     explained = explain(index, intent)
@@ -216,7 +211,6 @@ anything = st.text(max_size=60)
     anything,
     st.lists(anything, max_size=2),
 )
-@settings(max_examples=300, deadline=None)
 def test_every_question_gets_an_answer(whole, host, port, method, path, query, processes):
     connection = ConnectionIntent(
         host=host,
@@ -243,7 +237,6 @@ def read(parse, *arguments, **options):
 
 
 @given(st.one_of(anything, st.text(alphabet="ab.-_*xn0179é。:[]", max_size=40)))
-@settings(max_examples=500, deadline=None)
 def test_canonical_hosts_are_their_own_canonical_form(text):
     host = read(canonical_host, text)
     if host is not None:
@@ -256,7 +249,6 @@ def test_canonical_hosts_are_their_own_canonical_form(text):
     st.one_of(anything, st.text(alphabet="/.%2eEfF5cC;ab\\", max_size=40).map("/".__add__)),
     st.booleans(),
 )
-@settings(max_examples=1000, deadline=None)
 def test_canonical_paths_are_their_own_canonical_form(text, encoded_slash):
     path = read(canonical_path, text, encoded_slash=encoded_slash)
     if path is not None:
@@ -268,7 +260,6 @@ def test_canonical_paths_are_their_own_canonical_form(text, encoded_slash):
 
 
 @given(anything)
-@settings(deadline=None)
 def test_patterns_and_queries_are_read_or_refused_with_a_code(text):
     for parse in (
         HostPattern.parse,
@@ -281,7 +272,6 @@ def test_patterns_and_queries_are_read_or_refused_with_a_code(text):
 
 
 @given(host_patterns, host_patterns, names)
-@settings(max_examples=500, deadline=None)
 def test_host_patterns_that_match_one_name_overlap(left, right, name):
     first, second = HostPattern.parse(left), HostPattern.parse(right)
     host = canonical_host(name)
@@ -292,7 +282,6 @@ def test_host_patterns_that_match_one_name_overlap(left, right, name):
 
 
 @given(rule_paths, rule_paths, paths)
-@settings(max_examples=500, deadline=None)
 def test_path_patterns_that_match_one_path_overlap(left, right, path):
     first, second = PathPattern.parse(left), PathPattern.parse(right)
     if first.matches(path) and second.matches(path):
@@ -305,7 +294,6 @@ pieces = st.lists(st.text("ab", max_size=2), min_size=1, max_size=4).map(tuple)
 
 
 @given(pieces, pieces, st.text("ab", max_size=6))
-@settings(max_examples=500, deadline=None)
 def test_pieces_match_as_the_textbook_recursion_does(left, right, text):
     assert match_pieces(left, text) == textbook("*".join(left), text)
     if match_pieces(left, text) and match_pieces(right, text):
@@ -321,7 +309,6 @@ def textbook(glob, text):
 
 
 @given(rule_paths, paths)
-@settings(max_examples=500, deadline=None)
 def test_path_patterns_match_as_the_textbook_recursion_does(pattern, path):
     expected = pattern == "**" or by_segments(pattern[1:].split("/"), path[1:].split("/"))
     assert PathPattern.parse(pattern).matches(path) == expected

@@ -215,11 +215,10 @@ class TableMachine(RuleBasedStateMachine):
 
 
 TestTable = TableMachine.TestCase
-TestTable.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+TestTable.settings = settings(max_examples=15, stateful_step_count=25)
 
 
 @given(NAMES)
-@settings(max_examples=20, deadline=None)
 def test_every_answer_is_in_the_pool_and_not_at_its_edge(name):
     pair = table().assign(name, Kind.EXACT, 0.0)
     assert pair.v4 not in (SYNTHETIC_V4.network_address, SYNTHETIC_V4.broadcast_address)

@@ -5,6 +5,7 @@ import socket
 
 from supervisor.fence.request import CAPTURE_PORT, Form
 from supervisor.startup.facts import Facts
+from supervisor.startup.inquiry import address
 from supervisor.startup.proof.model import Ground
 from supervisor.startup.running import Running, fence_of
 from supervisor.startup.seclusion import PRIVATE_SHM
@@ -35,6 +36,7 @@ def ground_of(step: StartWorkload, running: Running, facts: Facts) -> Ground:
         nested_sandbox=step.toggles.nested_sandbox,
         debugger=step.toggles.debugger,
         guarded=facts.uid != 0 and seclusion.pid is None,
+        control_address=address(),
         landlock_abi=0 if rules.ruleset is None else rules.abi,
         covered=tuple(outcome.resolved for outcome in bound),
         writable=tuple(outcome.resolved for outcome in bound if outcome.rule.writable),

@@ -36,6 +36,7 @@ class Ground:
     debugger: bool
     guarded: bool  # the filter keeps the workload from our process ids
     landlock_abi: int
+    control_address: str  # where the supervisor answers 'report'
     covered: tuple[str, ...]  # paths that the policy gives the workload in any way
     writable: tuple[str, ...]  # those that it may change
     outside: str  # a directory that all may write, and the policy does not name; "" if none

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import resource
+import socket
 import stat
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,6 +15,7 @@ from supervisor.startup.proof.model import Control, Ground, Probe
 HIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ESRCH, errno.EIO})
 # In a user namespace that does not map the id it is not a valid one.
 NO_ID = frozenset({errno.EPERM, errno.EINVAL})
+ABI_OF_SCOPES = 6
 OF_THE_SUPERVISOR = ("mem", "environ", "maps", "cwd", "root", "exe", "fd", "ns/net", "syscall")
 
 
@@ -34,6 +36,9 @@ def probes(ground: Ground) -> Iterator[Probe]:
     limit = partial(resource.prlimit, ground.monitor, resource.RLIMIT_CPU, (1, 1))
     if not (ground.own_process_ids and os.geteuid() == ground.uid):
         yield _probe("limit the supervisor", "processes", limit, HIDDEN)
+    if ground.landlock_abi >= ABI_OF_SCOPES:  # or it is reported as lost, where it is in reach
+        connect = partial(_connect, ground.control_address)
+        yield _probe("ask the supervisor", "processes", connect, HIDDEN | {errno.ECONNREFUSED})
     yield _probe("core dumps are off", "processes", _check_core)
     yield _probe("nothing but stdio survives exec", "processes", _check_descriptors)
     if ground.own_process_ids:
@@ -51,6 +56,11 @@ def _probe(
     answers: frozenset[int] = frozenset(),
 ) -> Probe:
     return Probe(name=name, control=control, attempt=attempt, answers=answers)
+
+
+def _connect(address: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.connect(address)
 
 
 def _signal_self() -> None:
