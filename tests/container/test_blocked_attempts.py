@@ -49,12 +49,32 @@ def started(tmp_path, form, *, served):
     return podman.running(DEBIAN, *options, entrypoint=ENTRYPOINT, command=line, mounts=mounts())
 
 
+def blocked(container):
+    """The records of blocked attempts, by destination address."""
+    records = events_of(container.logs().stderr)
+    return {
+        record["dst_endpoint"]["ip"]: record
+        for record in records
+        if record.get("metadata", {}).get("event_code") == "attempt.blocked"
+    }
+
+
+def wait_for_blocked(container, destination):
+    """The record of the attempt at this address."""
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        if (found := blocked(container).get(destination)) is not None:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(container.logs())
+
+
 def wait_for_event(container, kind, **fields):
-    """The first event of this kind with these fields."""
+    """The first line of the supervisor's log of this kind with these fields."""
     end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
         for event in events_of(container.logs().stderr):
-            if event["event"] == kind and fields.items() <= event.items():
+            if event.get("event") == kind and fields.items() <= event.items():
                 return event
         time.sleep(0.1)
     raise AssertionError(container.logs())
@@ -78,17 +98,20 @@ def watcher_of(container):
 @pytest.mark.parametrize(("form", "served"), CASES)
 def test_a_blocked_datagram_is_told_with_user_target_and_remedy(tmp_path, form, served):
     with started(tmp_path, form, served=served) as container:
-        event = wait_for_event(container, "attempt.blocked", destination="203.0.113.1")
+        record = wait_for_blocked(container, "203.0.113.1")
+        asked = container.exec(ENTRYPOINT, "events", "--denied", "--json").checked()
 
-    assert (event["uid"], event["gid"]) == (IDENTITY, IDENTITY)
-    assert (event["protocol"], event["port"], event["count"]) == ("udp", 443, 1)
-    assert event["code"] == "blocked.quic"
-    assert "HTTP/3" in event["remedy"]
+    assert record["actor"]["user"]["uid"] == str(IDENTITY)
+    assert record["connection_info"]["protocol_name"] == "udp"
+    assert record["dst_endpoint"] == {"ip": "203.0.113.1", "port": 443}
+    assert record["status_code"] == "blocked.quic"
+    assert "HTTP/3" in record["unmapped"]["remedy"]
+    assert record in [json.loads(line) for line in asked.stdout.splitlines()]
 
 
 def test_the_watcher_holds_nothing_and_a_dead_one_is_replaced(tmp_path):
     with started(tmp_path, USER_NAMESPACE, served=True) as container:
-        wait_for_event(container, "attempt.blocked")
+        wait_for_blocked(container, "203.0.113.1")
         watcher = watcher_of(container)
         with open(f"/proc/{watcher}/status", encoding="ascii") as file:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
@@ -98,7 +121,7 @@ def test_the_watcher_holds_nothing_and_a_dead_one_is_replaced(tmp_path):
         os.kill(watcher, signal.SIGKILL)
         wait_for_event(container, "helper.died", helper="watcher", status=-signal.SIGKILL)
         sent = container.logs().stdout.split()[-1]
-        wait_for_event(container, "attempt.blocked", destination=f"203.0.113.{int(sent) + 2}")
+        wait_for_blocked(container, f"203.0.113.{int(sent) + 2}")
         assert watcher_of(container) != watcher
 
     assert status["Uid"].split() == ["64999"] * 4
@@ -114,8 +137,8 @@ def test_a_proof_on_demand_sees_its_own_attempts_and_tells_none_of_them(tmp_path
         answer = container.exec(ENTRYPOINT, "report", "--prove", "--json").checked()
         assert json.loads(answer.stdout)["proof"]["surprises"] == []
         sent = container.logs().stdout.split()[-1]
-        wait_for_event(container, "attempt.blocked", destination=f"203.0.113.{int(sent) + 2}")
-        told = [e for e in events_of(container.logs().stderr) if e["event"] == "attempt.blocked"]
+        wait_for_blocked(container, f"203.0.113.{int(sent) + 2}")
+        told = blocked(container)
 
-    assert {event["port"] for event in told} == {443}
-    assert all(event["destination"].startswith("203.0.113.") for event in told)
+    assert {record["dst_endpoint"]["port"] for record in told.values()} == {443}
+    assert all(address.startswith("203.0.113.") for address in told)
