@@ -93,7 +93,9 @@ def shed_privileges(uid: int | None) -> None:
 def confine(program: bytes) -> None:
     """No file, and no system call but those of a filter."""
     if landlock.abi():
-        landlock.restrict_self(landlock.create(landlock.abi()).descriptor)
+        ruleset = landlock.create(landlock.abi()).descriptor
+        landlock.restrict_self(ruleset)
+        os.close(ruleset)
     seccomp.install(program, all_threads=True)
 
 
@@ -111,7 +113,9 @@ def _prepare(
 
     preload()
     os.ftruncate(spec.names, TABLE_SIZE)  # no change but for the first egress of a sandbox
-    stream = _stream(spec, records)
+    stream = record_stream(
+        "egress", records=socket.socket(fileno=records), log=spec.log, log_json=spec.log_json
+    )
     setup = Setup(
         index=_compile(policy),
         hosts=parse_hosts(spec.hosts),
@@ -153,17 +157,19 @@ def _prepare(
     return lambda: asyncio.run(main())
 
 
-def _stream(spec: EgressSpec, records: int) -> "EventStream":
+def record_stream(
+    source: str, *, records: socket.socket, log: bool, log_json: bool
+) -> "EventStream":
     """Records to the container's log, and to the monitor's memory for whoever asks later."""
     from supervisor.events.sinks import LogSink, SocketSink
     from supervisor.events.stream import EventStream
     from supervisor.events.text import warm_up
 
     warm_up()
-    to_monitor = SocketSink(socket.socket(fileno=records))
-    to_log = LogSink(2, form="json" if spec.log_json else "text")
-    sinks = (to_log, to_monitor) if spec.log else (to_monitor,)
-    return EventStream(source="egress", hostname=os.uname().nodename, sinks=sinks)
+    to_monitor = SocketSink(records)
+    to_log = LogSink(2, form="json" if log_json else "text")
+    sinks = (to_log, to_monitor) if log else (to_monitor,)
+    return EventStream(source=source, hostname=os.uname().nodename, sinks=sinks)
 
 
 def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:

@@ -6,10 +6,10 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 
+from supervisor.events.frames import MAX_FRAME, FrameError
 from supervisor.events.log import Log
 from supervisor.monitor import codes
-from supervisor.monitor.blocked_messages import MAX_PACKET, Blocked, MessageError, decode
-from supervisor.monitor.blocked_watcher import watch
+from supervisor.monitor.blocked_watcher import ALIVE, watch
 from supervisor.monitor.helper import Helper
 from supervisor.monitor.loop import Loop
 
@@ -20,7 +20,8 @@ class BlockedKeeper:
     """A Keeper of the monitor's loop.
 
     ``nflog`` is the bound socket, which outlives every watcher; ``uid`` the watcher's, None where
-    we cannot change ours; ``report`` gets each message.
+    we cannot change ours; ``on_record`` gets each record as it came, and raises FrameError for
+    what is none. With ``writes_log`` the watcher writes them to stderr, too.
     """
 
     def __init__(
@@ -28,13 +29,16 @@ class BlockedKeeper:
         *,
         nflog: int,
         uid: int | None,
-        report: Callable[[Blocked], None],
+        on_record: Callable[[bytes], None],
+        writes_log: bool,
         loop: Loop,
         log: Log,
     ) -> None:
         self._nflog = nflog
         self._uid = uid
-        self._report = report
+        self._on_record = on_record
+        self._writes_log = writes_log
+        self._log_json = log.as_json
         self._loop = loop
         self._channel: socket.socket | None = None
         self._helper = Helper(
@@ -90,7 +94,13 @@ class BlockedKeeper:
             end.setblocking(False)
         pid = os.fork()
         if pid == 0:
-            watch(uid=self._uid, log=self._nflog, channel=theirs.detach())
+            watch(
+                uid=self._uid,
+                nflog=self._nflog,
+                channel=theirs.detach(),
+                log=self._writes_log,
+                log_json=self._log_json,
+            )
         theirs.close()
         self._channel = ours
         self._loop.watch(ours.fileno(), self._on_message)
@@ -101,17 +111,17 @@ class BlockedKeeper:
             if self._channel is None:
                 return
             try:
-                packet = self._channel.recv(MAX_PACKET + 1)
+                packet = self._channel.recv(MAX_FRAME + 1)
             except BlockingIOError:
                 return
             if not packet:  # it is ending
                 self._loop.unwatch(self._channel.fileno())
                 return
             self._helper.heard()
+            if packet == ALIVE:
+                continue
             try:
-                told = decode(packet)
-            except MessageError as error:
+                self._on_record(packet)
+            except FrameError as error:
                 self._helper.broke_protocol(str(error))
                 return
-            if told is not None:
-                self._report(told)

@@ -1,11 +1,10 @@
-"""The watcher of the fence: reads what NFLOG tells about refused packets, and passes sums on.
+"""The watcher of the fence: reads what NFLOG tells about refused packets, and makes records of it.
 
 A process of its own, because the heads of packets are the workload's bytes: the monitor, which
-holds privileges, sees numbers only, and a flood does not keep egress from its work. It keeps three
-descriptors, no file, no capability, and a dozen system calls.
+holds privileges, passes records on without reading them, and a flood does not keep egress from its
+work. It keeps three descriptors, no file, no capability, and a few system calls.
 """
 
-import errno
 import gc
 import os
 import select
@@ -13,28 +12,30 @@ import socket
 import time
 from typing import NoReturn
 
-from supervisor.egress.process import confine, shed_privileges
-from supervisor.kernel import filters, nflog
+from supervisor.egress.process import HEARTBEAT_S, confine, record_stream, shed_privileges
+from supervisor.events.stream import EventStream
+from supervisor.kernel import filters
 from supervisor.kernel.close_range import close_range
-from supervisor.monitor.blocked_messages import Blocked, Kind, encode, encode_alive
-from supervisor.monitor.blocked_sums import BlockedSums
+from supervisor.monitor.blocked_packets import BlockedPackets
 
-HEARTBEAT_S = 5.0  # a third of what the monitor takes for a hang; each one wakes an idle machine
-# Datagrams between two looks at the clock; the fence logs at most 150 in the first second.
-READS_PER_TURN = 64
+ALIVE = b"H"  # between the frames of records, which are longer
 
 
-def watch(*, uid: int | None, log: int, channel: int) -> NoReturn:
-    """Be the watcher, in a fork of the monitor; ``uid``: None where there is none to change to."""
+def watch(*, uid: int | None, nflog: int, channel: int, log: bool, log_json: bool) -> NoReturn:
+    """Be the watcher, in a fork of the monitor; ``uid``: None where there is none to change to.
+
+    Records go to ``channel``, a SOCK_SEQPACKET, and with ``log`` to stderr.
+    """
     status = 1
     try:
         gc.disable()  # it makes no cycles, and looking for some would copy the monitor's pages
         shed_privileges(uid)
-        _keep_only({2, log, channel})
-        # Opened before, as Python asks the kernel what they are.
-        sockets = socket.socket(fileno=log), socket.socket(fileno=channel)
+        _keep_only({2, nflog, channel})
+        # Before the filter: Python asks the kernel what these are, and the stream imports.
+        packets, monitor = socket.socket(fileno=nflog), socket.socket(fileno=channel)
+        stream = record_stream("watcher", records=monitor, log=log, log_json=log_json)
         confine(filters.watcher())
-        _serve(*sockets)
+        _serve(packets, monitor, stream)
     except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor
         import sys
 
@@ -52,56 +53,22 @@ def _keep_only(kept: set[int]) -> None:
     close_range(start)
 
 
-def _serve(log: socket.socket, channel: socket.socket) -> NoReturn:
-    sums = BlockedSums()
+def _serve(packets: socket.socket, monitor: socket.socket, stream: EventStream) -> NoReturn:
+    reader = BlockedPackets(packets, stream.emit)
     poll = select.poll()
-    poll.register(log, select.POLLIN)
-    _send(channel, encode_alive())
-    beat_at = time.monotonic() + HEARTBEAT_S
+    poll.register(packets, select.POLLIN)
+    beat_at = time.monotonic()
     while True:
-        until = beat_at if sums.due_at is None else min(beat_at, sums.due_at)
-        poll.poll(max(0.0, until - time.monotonic()) * 1000)
-        now = time.monotonic()
-        told = [*_read(log, sums, now), *sums.due(now)]
-        sums.lost(sum(one.times for one in told if not _send(channel, encode(one))), now)
-        if now >= beat_at:
-            _send(channel, encode_alive())
-            beat_at = now + HEARTBEAT_S
+        if poll.poll(max(0.0, beat_at - time.monotonic()) * 1000):
+            reader.on_readable()
+        if time.monotonic() >= beat_at:
+            beat_at = time.monotonic() + HEARTBEAT_S
+            stream.tick()
+            _say_alive(monitor)
 
 
-def _read(log: socket.socket, sums: BlockedSums, now: float) -> list[Blocked]:
-    """What of the waiting packets is told at once."""
-    told = []
-    for _ in range(READS_PER_TURN):
-        try:
-            packets = nflog.receive(log)
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            sums.lost(1, now)  # at least one: the kernel does not say how many it dropped
-            continue
-        if not packets:
-            break
-        first = (sums.add(_kind(packet), now) for packet in packets)
-        told += [one for one in first if one is not None]
-    return told
-
-
-def _kind(packet: nflog.Blocked) -> Kind:
-    return Kind(
-        rule=packet.prefix,
-        uid=packet.uid,
-        gid=packet.gid,
-        protocol=packet.protocol,
-        destination=packet.destination,
-        port=packet.port,
-    )
-
-
-def _send(channel: socket.socket, packet: bytes) -> bool:
-    """Whether the monitor has room for it."""
+def _say_alive(monitor: socket.socket) -> None:
     try:
-        channel.send(packet)
+        monitor.send(ALIVE)
     except BlockingIOError:
-        return False
-    return True
+        return  # there is more to hear than the monitor has read yet

@@ -2,12 +2,12 @@
 
 import os
 import socket
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from supervisor.egress.process import EgressSpec
 from supervisor.errors import Refusal
-from supervisor.events.blocked import attempt
 from supervisor.events.log import Log
 from supervisor.events.ring import EventRing
 from supervisor.events.status import Status
@@ -17,7 +17,6 @@ from supervisor.identity.inputs import HELPER_IDS
 from supervisor.kernel.memfd import memory
 from supervisor.monitor import codes
 from supervisor.monitor.blocked_keeper import BlockedKeeper
-from supervisor.monitor.blocked_messages import Blocked
 from supervisor.monitor.egress_keeper import EgressKeeper
 from supervisor.monitor.loop import Loop
 from supervisor.monitor.record_server import RecordServer
@@ -30,8 +29,6 @@ from supervisor.startup.policy_watch import PolicyWatch
 from supervisor.startup.upstream import Upstream
 
 HOSTS, RESOLV_CONF = "/etc/hosts", "/etc/resolv.conf"
-# IANA protocol numbers that a program is likely to try
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 58: "icmp6", 132: "sctp", 136: "udplite"}
 FILE_BYTES = 1 << 20  # an engine writes a few lines
 
 
@@ -57,7 +54,7 @@ class NetworkKeeping:
             self.loop.watch(changes.fileno(), lambda: self._look_at(changes))
         server = self._record_server()
         if "nflog" in fence.sockets:
-            self._watch(fence.sockets["nflog"])
+            self._watch(fence.sockets["nflog"], server.add)
         if "capture4" not in fence.sockets:
             return
         keeper = EgressKeeper(
@@ -108,44 +105,22 @@ class NetworkKeeping:
         """Nobody but the caller reads what the fence logs, for as long as this is held."""
         return nullcontext() if self.watcher is None else self.watcher.paused()
 
-    def _watch(self, nflog: int) -> None:
+    def _watch(self, nflog: int, on_record: Callable[[bytes], None]) -> None:
         self.watcher = BlockedKeeper(
             nflog=nflog,
             # Not egress' own: the fence lets that one out.
             uid=HELPER_IDS["access"] if self.facts.uid == 0 else None,
-            report=self._tell_blocked,
+            on_record=on_record,
+            writes_log=self._writes_log(),
             loop=self.loop,
             log=self.log,
         )
         self.loop.keep(self.watcher)
         self.watcher.start()
 
-    def _tell_blocked(self, blocked: Blocked) -> None:
-        kind, times = blocked
-        if kind is None:
-            self.log.emit("attempt.blocked", level="warning", others=times)
-            return
-        event = attempt(
-            uid=kind.uid,
-            gid=kind.gid,
-            protocol=kind.protocol,
-            destination=str(kind.destination),
-            port=kind.port,
-        )
-        self.log.emit(
-            "attempt.blocked",
-            level="warning",
-            uid=event.uid,
-            gid=event.gid,
-            protocol=PROTOCOLS.get(event.protocol, str(event.protocol)),
-            destination=event.destination.ip,
-            port=event.destination.port,
-            count=times,
-            fence_rule=kind.rule,
-            code=event.why.code,
-            cause=event.why.cause,
-            remedy=event.why.remedy,
-        )
+    def _writes_log(self) -> bool:
+        # A raw terminal belongs to the workload; 'events' shows the records all the same.
+        return not (self.settings.interactive and os.isatty(2))
 
     def _spec(self, fence: FencedNamespace) -> EgressSpec:
         return EgressSpec(
@@ -158,8 +133,7 @@ class NetworkKeeping:
             servers=self.upstream.servers,
             proxy=self.upstream.proxy,
             log_json=self.log.as_json,
-            # A raw terminal belongs to the workload; 'events' shows the records all the same.
-            log=not (self.settings.interactive and os.isatty(2)),
+            log=self._writes_log(),
         )
 
     def _look_at(self, changes: socket.socket) -> None:
