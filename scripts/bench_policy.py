@@ -1,6 +1,6 @@
 """Loading a policy, in fresh processes: what the start of every sandbox pays for its policy file.
 
-    PYTHONPATH=. python scripts/bench_policy.py
+    python scripts/bench_policy.py [--json]
 
 CPU time of whole interpreters, median of RUNS; the bare interpreter is printed beside it, because
 it is paid whatever the policy says.
@@ -11,7 +11,9 @@ import resource
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 RUNS = 15
 ENDPOINTS = 50
 # Issue 3: "load and check a 50-endpoint file <= 150 ms of CPU in a fresh process".
@@ -49,7 +51,7 @@ def cpu_ms(program: str, text: bytes) -> float:
     used = []
     for _ in range(RUNS):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", program], input=text, check=True)
+        subprocess.run([sys.executable, "-c", program], input=text, check=True, cwd=ROOT)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return statistics.median(used) * 1000

@@ -1,6 +1,6 @@
 """How fast and how lean egress is, beside a splice loop in C, squid and no proxy at all.
 
-    sudo .venv/bin/python scripts/bench_relay.py [bulk] [idle] [tunnel] [http]
+    sudo .venv/bin/python scripts/bench_relay.py [--json] [bulk] [idle] [tunnel] [http]
 
 Contenders are interleaved, one round each in turn, and medians are shown: on shared cores only
 ratios within one run mean anything. CPU is the relaying process' own, from schedstat. The
@@ -9,6 +9,7 @@ check) between two namespaces made for the bench; squid (from Debian) is skipped
 installed, and says so.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -122,6 +123,7 @@ def bulk(peer, processes):
     listen = free_port()
     ports["egress relay"] = (listen, processes.fork(relay_in_python, listen, destination))
     wait_for(listen)
+    found = {}
     for streams in (1, 32):
         figures = {name: [] for name in ports}
         for _ in range(ROUNDS):
@@ -134,10 +136,13 @@ def bulk(peer, processes):
                 used = (cpu_of(pid) if pid else 0.0) - before
                 gib = BULK_MIB / 1024
                 figures[name].append((gib / float(took.stdout), used / gib))
-        print(f"bulk, {streams} stream(s), {BULK_MIB} MiB: GiB/s, CPU s/GiB (medians of {ROUNDS})")
+        say(f"bulk, {streams} stream(s), {BULK_MIB} MiB: GiB/s, CPU s/GiB (medians of {ROUNDS})")
+        found[streams] = {}
         for name, rows in figures.items():
             rate, cpu = (statistics.median(column) for column in zip(*rows, strict=True))
-            print(f"  {name:14} {rate:6.2f}  {cpu:6.3f}")
+            found[streams][name] = {"gib_per_s": rate, "cpu_s_per_gib": cpu}
+            say(f"  {name:14} {rate:6.2f}  {cpu:6.3f}")
+    return found
 
 
 def idle(peer, processes):
@@ -156,10 +161,16 @@ def idle(peer, processes):
         sock.recv(4)
     grown = pss_of(pid) - before
     descriptors = len(os.listdir(f"/proc/{pid}/fd"))
-    print(f"idle, {IDLE_TUNNELS} tunnels: {grown / IDLE_TUNNELS:.2f} KiB each, "
-          f"{descriptors / IDLE_TUNNELS:.2f} descriptors each, {before} KiB without any")  # fmt: skip
     for sock in held:
         sock.close()
+    found = {
+        "kib_each": grown / IDLE_TUNNELS,
+        "descriptors_each": descriptors / IDLE_TUNNELS,
+        "kib_without": before,
+    }
+    say(f"idle, {IDLE_TUNNELS} tunnels: {found['kib_each']:.2f} KiB each, "
+        f"{found['descriptors_each']:.2f} descriptors each, {before} KiB without any")  # fmt: skip
+    return found
 
 
 def whole(peer, processes, modes):
@@ -181,16 +192,20 @@ def whole(peer, processes, modes):
         squid = start_squid(directory, processes)
         if squid is not None:
             contenders["squid"] = squid
-        for mode, target in (("tunnel", f"{OUTSIDE}:7000"), ("http", OUTSIDE)):
-            if mode in modes:
-                compare(peer, mode, target, contenders)
-        print(f"egress: {pss_of(lab.pid)} KiB proportional")
+        found = {
+            mode: compare(peer, mode, target, contenders)
+            for mode, target in (("tunnel", f"{OUTSIDE}:7000"), ("http", OUTSIDE))
+            if mode in modes
+        }
+        found["egress_kib"] = pss_of(lab.pid)
+        say(f"egress: {found['egress_kib']} KiB proportional")
+        return found
 
 
 def start_squid(directory, processes):
     program = shutil.which("squid")
     if program is None:
-        print("squid is not installed: not compared")
+        print("squid is not installed: not compared", file=sys.stderr)
         return None
     port = free_port()
     Path(directory).chmod(0o777)
@@ -207,6 +222,7 @@ def start_squid(directory, processes):
 
 
 def compare(peer, mode, target, contenders):
+    found = {}
     for clients in (1, 32):
         figures = {name: [] for name in contenders}
         for _ in range(ROUNDS):
@@ -219,27 +235,40 @@ def compare(peer, mode, target, contenders):
                 rate, p50, p99, errors = map(float, ran.stdout.split())
                 used = (cpu_of(pid) - before) / max(rate * SETUP_S, 1) * 1e6
                 figures[name].append((rate, p50, p99, used, errors))
-        print(f"{mode}, {clients} client(s): per s, p50 µs, p99 µs, CPU µs each, errors")
+        say(f"{mode}, {clients} client(s): per s, p50 µs, p99 µs, CPU µs each, errors")
+        found[clients] = {}
         for name, rows in figures.items():
             columns = [statistics.median(column) for column in zip(*rows, strict=True)]
-            print(f"  {name:10}" + "".join(f"{value:10.0f}" for value in columns))
+            named = zip(("per_s", "p50_us", "p99_us", "cpu_us", "errors"), columns, strict=True)
+            found[clients][name] = dict(named)
+            say(f"  {name:10}" + "".join(f"{value:10.0f}" for value in columns))
+    return found
+
+
+def say(text):
+    """For people, who read along; a program waits for the whole."""
+    if "--json" not in sys.argv:
+        print(text, flush=True)
 
 
 def main():
-    modes = set(sys.argv[1:]) or {"bulk", "idle", "tunnel", "http"}
+    modes = set(sys.argv[1:]) - {"--json"} or {"bulk", "idle", "tunnel", "http"}
+    found = {}
     processes = Processes()
     with tempfile.TemporaryDirectory() as directory:
         peer = compile_peer(directory)
         try:
             if "bulk" in modes:
-                bulk(peer, processes)
+                found["bulk"] = bulk(peer, processes)
             if "idle" in modes:
-                idle(peer, processes)
+                found["idle"] = idle(peer, processes)
             if modes & {"tunnel", "http"}:
                 unshare_net()
-                whole(peer, processes, modes)
+                found |= whole(peer, processes, modes)
         finally:
             processes.stop()
+    if "--json" in sys.argv:
+        print(json.dumps(found))
 
 
 def unshare_net():

@@ -1,6 +1,6 @@
 """Recursive ownership against ``chown -hR``, as ratios from one run. Needs root.
 
-    python scripts/bench_workspace.py [--files 10000 100000] [--rounds 7] [--dir DIRECTORY]
+    python scripts/bench_workspace.py [--files 10000 100000] [--rounds 7] [--dir DIRECTORY] [--json]
 
 Three trees, because they differ in what has to be done: an image's own (root's), one of an earlier
 identity (whose directories are first taken from it), and one that already is the identity's. Each
@@ -9,6 +9,7 @@ stand beside them. ``chown`` is started as a program, as one would; that is with
 """
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -69,8 +70,11 @@ def main() -> None:
     parser.add_argument("--files", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--dir", default=None, help="where to make the trees (default: TMPDIR)")
+    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    print(f"{'files':>8}  {'tree of':<18}{'chown -hR':>10}{'ours':>10}  ratio  median")
+    rows = []
+    if not arguments.json:
+        print(f"{'files':>8}  {'tree of':<18}{'chown -hR':>10}{'ours':>10}  ratio  median")
     for files in arguments.files:
         root = os.path.realpath(tempfile.mkdtemp(prefix="bench-workspace-", dir=arguments.dir))
         try:
@@ -79,12 +83,26 @@ def main() -> None:
             starts = (("root", 0), ("earlier identity", EARLIER), ("the identity", IDENTITY))
             for name, before in starts:
                 theirs, our = measure(root, before, arguments.rounds)
-                times = f"{min(theirs) * 1e3:>7.1f} ms{min(our) * 1e3:>7.1f} ms"
-                best = min(our) / min(theirs)
-                median = statistics.median(our) / statistics.median(theirs)
-                print(f"{files:>8}  {name:<18}{times}{best:>7.2f}{median:>8.2f}", flush=True)
+                row = {
+                    "files": files,
+                    "tree": name,
+                    "chown_ms": min(theirs) * 1e3,
+                    "ours_ms": min(our) * 1e3,
+                    "median_ratio": statistics.median(our) / statistics.median(theirs),
+                }
+                rows.append(row)
+                if not arguments.json:
+                    show(row)
         finally:
             shutil.rmtree(root)
+    if arguments.json:
+        print(json.dumps({"rows": rows}))
+
+
+def show(row: dict) -> None:
+    times = f"{row['chown_ms']:>7.1f} ms{row['ours_ms']:>7.1f} ms"
+    ratios = f"{row['ours_ms'] / row['chown_ms']:>7.2f}{row['median_ratio']:>8.2f}"
+    print(f"{row['files']:>8}  {row['tree']:<18}{times}{ratios}", flush=True)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from supervisor.egress.owner_messages import (
 )
 from supervisor.egress.poller import LEVEL_IN, Poller
 from supervisor.kernel.netlink_exact import NetlinkExact
-from supervisor.kernel.sock_diag import End, find_tcp
+from supervisor.kernel.sock_diag import End, SocketOwner, find_tcp, tcp_towards
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 MAX_PENDING = 64
 # The monitor gives itself 50 ms; hashing 1 GB takes 2 s. A client waits that long for a connection.
 PATIENCE_S = 5.0
+
+# Sockets whose connections we have: as many as there can be at once (server.MAX_CONNECTIONS). The
+# kernel gives a number out again after four thousand million others.
+REMEMBERED_INODES = 10_000
 
 _PROBLEMS = {
     Outcome.VANISHED: CallerProblem.VANISHED,
@@ -88,6 +92,7 @@ class CallerFinder:
         self._searches: dict[int, _Search] = {}
         self._hashing: dict[FileIdentity, list[Callable[[str | None], None]]] = {}
         self._last_id = 0
+        self._inodes: dict[int, None] = {}  # oldest first
         channel.setblocking(False)
         poller.add(channel.fileno(), self._answered, LEVEL_IN)
 
@@ -98,12 +103,13 @@ class CallerFinder:
         connection open, no other socket can have these two ends, so one look is enough.
         """
         try:
-            owner = find_tcp(self._diag, local, remote)
+            owner = find_tcp(self._diag, local, remote) or self._renumbered(local, remote)
         except OSError:  # the kernel does not say: as unknown as a socket that is gone
             owner = None
         if owner is None or owner.inode == 0:
             done(_unknown(CallerProblem.VANISHED))
             return
+        self._remember(owner.inode)
         if len(self._searches) >= MAX_PENDING:
             done(_unknown(CallerProblem.OVER_BUDGET))
             return
@@ -116,6 +122,27 @@ class CallerFinder:
             return
         until = self._poller.now + PATIENCE_S
         self._searches[self._last_id] = _Search(done, until)
+
+    def _renumbered(self, local: End, remote: End) -> SocketOwner | None:
+        """The client whose port the kernel changed on the way to us.
+
+        Redirecting gives all destinations one address and port. Where a client's source port is in
+        use towards another one already (connect(2) does that, and connection tracking remembers
+        for two minutes), the second connection gets another source port, and nobody has that one.
+        The client is then the one socket towards ``remote`` that no other connection of ours has;
+        where there are two, it stays unknown rather than guessed.
+        """
+        found = [
+            owner
+            for owner in tcp_towards(self._diag, local[0], remote)
+            if owner.inode not in self._inodes
+        ]
+        return found[0] if len(found) == 1 else None
+
+    def _remember(self, inode: int) -> None:
+        if len(self._inodes) >= REMEMBERED_INODES:
+            del self._inodes[next(iter(self._inodes))]
+        self._inodes[inode] = None
 
     def sweep(self) -> None:
         """Give up what took too long. To be called about once a second."""

@@ -1,5 +1,6 @@
 import os
 import socket
+import subprocess
 import time
 from ipaddress import ip_address
 
@@ -7,7 +8,7 @@ from support.forked import CLONE_NEWNET, in_child
 from support.sockets import tcp_pair
 
 from supervisor.kernel.route_get import is_dialled_outside, open_route
-from supervisor.kernel.sock_diag import find_tcp, open_sock_diag
+from supervisor.kernel.sock_diag import find_tcp, open_sock_diag, tcp_towards
 
 LOOPBACK = ip_address("127.0.0.1")
 
@@ -106,3 +107,43 @@ def test_own_addresses_are_told_from_those_outside():
         assert not is_dialled_outside(route, ip_address("255.255.255.255"))
         assert is_dialled_outside(route, ip_address("192.0.2.1"))
         assert is_dialled_outside(route, ip_address("2001:db8::1"))
+
+
+# Two destinations, one redirected port: towards the second one the kernel changes the client's
+# source port, because connection tracking could not tell the two apart behind the redirect.
+REDIRECT = """
+table inet lab {
+  chain nat {
+    type nat hook output priority -110
+    ip daddr 198.18.0.0/15 tcp dport 7 redirect to :PORT
+  }
+}
+"""
+
+
+def redirected(listener):
+    """Connections from one source port to two redirected destinations: (client, accepted) twice."""
+    for words in ("link set lo up", "route add local 198.18.0.0/15 dev lo"):
+        subprocess.run(["ip", *words.split()], check=True)
+    rules = REDIRECT.replace("PORT", str(listener.getsockname()[1]))
+    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+    for address in ("198.18.0.1", "198.18.0.2"):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind(("127.0.0.1", 40000))
+        client.connect((address, 7))
+        yield client, listener.accept()[0]
+
+
+def test_a_client_whose_port_was_changed_on_the_way_is_found_by_its_destination():
+    def body():
+        diag = open_sock_diag()
+        listener = socket.create_server(("127.0.0.1", 0))
+        (_first, _), (two, accepted) = redirected(listener)
+        seen = accepted.getpeername()[1]
+        remote = (ip_address("198.18.0.2"), 7)
+        exact = find_tcp(diag, (LOOPBACK, seen), remote)
+        towards = tcp_towards(diag, LOOPBACK, remote)
+        return seen != 40000, exact, [owner.inode for owner in towards] == [inode(two)]
+
+    assert in_child(body, unshare=CLONE_NEWNET) == (True, None, True)

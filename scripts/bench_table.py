@@ -1,0 +1,158 @@
+"""One table from all benches: each is run on its own, and its figures become rows against a measure.
+
+A row's measure is another program, the same thing without us, or the goal of the issues. Nothing is
+asserted: on shared cores only ratios within one run mean anything, and a person reads them.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+Figures = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """``goal`` is the highest ratio that the issues ask for; None where they ask for none."""
+
+    what: str
+    ours: float
+    unit: str
+    measure: str
+    theirs: float
+    goal: float | None = None
+
+
+def goal(what: str, ours: float, unit: str, most: float) -> Row:
+    """A row whose measure is an absolute goal."""
+    return Row(what, ours, unit, "goal", most, 1.0)
+
+
+def workspace(found: Figures) -> Iterator[Row]:
+    goals = {"root": 1.1, "earlier identity": 1.1, "the identity": 0.8}
+    for row in found["rows"]:
+        what = f"{row['files']} files, tree of {row['tree']}"
+        yield Row(what, row["ours_ms"], "ms", "chown -hR", row["chown_ms"], goals[row["tree"]])
+
+
+def fence(found: Figures) -> Iterator[Row]:
+    for what in ("closed namespace beyond imports", "served namespace beyond imports"):
+        yield goal(what, found[what]["cpu_ms"], "ms CPU", 30)
+    pod, element = found["pod beyond imports"], found["update of one element"]
+    yield goal("pod beyond imports", pod["cpu_ms"], "ms CPU", 30)
+    yield goal("update of one element", element["cpu_ms"], "ms CPU", 1)
+    imports = found["imports of the namespace set-up child"]["cpu_ms"]
+    pyroute2 = found["import pyroute2, for comparison"]["cpu_ms"]
+    yield Row("imports of the set-up child", imports, "ms CPU", "import pyroute2", pyroute2)
+
+
+def confinement(found: Figures) -> Iterator[Row]:
+    for section, confined in (("call_ns", "filtered"), ("open_ns", "restricted")):
+        for what, bare in found[section]["bare"].items():
+            yield Row(f"{what}, {confined}", found[section][confined][what], "ns", "bare", bare)
+
+
+def decision(found: Figures) -> Iterator[Row]:
+    sizes = sorted(found, key=int)
+    small, large = found[sizes[0]], found[sizes[-1]]
+    yield goal(f"decision, {sizes[0]} endpoints", small["exact host"], "us CPU", 3)
+    for what in ("exact host", "starred host", "request"):
+        measure = f"{sizes[0]} endpoints"
+        yield Row(f"{what}, {sizes[-1]} endpoints", large[what], "us CPU", measure, small[what], 2)
+    naive = large["naive, exact host"]
+    yield Row(f"exact host, {sizes[-1]} endpoints", large["exact host"], "us CPU", "naive", naive)
+    if "10000" in found:
+        yield goal("compile 10000 endpoints", found["10000"]["compile (ms)"], "ms CPU", 100)
+
+
+def policy(found: Figures) -> Iterator[Row]:
+    what = "load and check 50 endpoints"
+    yield goal(what, found[what], "ms CPU", found["goal"])
+    bare = found["bare interpreter"]
+    static = "static half of the monitor, no YAML"
+    yield Row(static, found[static], "ms CPU", "bare interpreter", bare)
+
+
+def events(found: Figures) -> Iterator[Row]:
+    for what, value in found.items():
+        if what.endswith(("as JSON", "as a line")):
+            yield goal(what, value, "us CPU", found["goal"])
+
+
+def relay(found: Figures) -> Iterator[Row]:
+    for streams, rows in found.get("bulk", {}).items():
+        ours, theirs = rows["egress relay"]["cpu_s_per_gib"], rows["C splice"]["cpu_s_per_gib"]
+        yield Row(f"bulk, {streams} stream(s)", ours, "s CPU/GiB", "splice in C", theirs)
+        ours, direct = (1 / rows[name]["gib_per_s"] for name in ("egress relay", "direct"))
+        yield Row(f"bulk, {streams} stream(s)", ours, "s/GiB", "no proxy", direct)
+    for mode in ("tunnel", "http"):
+        for clients, rows in found.get(mode, {}).items():
+            if "squid" in rows:
+                ours, squid = (rows[name]["cpu_us"] for name in ("egress", "squid"))
+                yield Row(f"{mode}, {clients} client(s)", ours, "us CPU each", "squid", squid)
+
+
+def start(found: Figures) -> Iterator[Row]:
+    alone = found["exec to first instruction, this machine, ms"]
+    podman = found["podman run, whole, bare image, ms"]
+    for form, figures in found.items():
+        if not isinstance(figures, dict) or "monitor_pss_mib" not in figures:
+            continue
+        ours = figures["exec to first instruction, ms"]
+        for wrapper in ("tini", "bwrap --unshare-net"):
+            yield Row(f"{form}: exec to workload", ours, "ms", wrapper, alone[wrapper])
+        whole = figures["podman run, whole, ms"]
+        yield Row(f"{form}: podman run, whole", whole, "ms", "bare image", podman)
+        yield goal(f"{form}: idle monitor", figures["monitor_pss_mib"], "MiB", 20)
+
+
+BENCHES: dict[str, Callable[[Figures], Iterator[Row]]] = {
+    bench.__name__: bench
+    for bench in (start, workspace, fence, confinement, policy, decision, events, relay)
+}
+
+
+def figures(name: str) -> Figures | str:
+    """What the bench measured, or why it did not."""
+    line = [sys.executable, str(HERE / f"bench_{name}.py"), "--json"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    if done.returncode:
+        return (done.stderr.strip() or "no message").splitlines()[-1]
+    found: Figures = json.loads(done.stdout)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
+    parser.add_argument("--list", action="store_true", help="print the names and end")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(BENCHES))
+        return 0
+    if unknown := set(arguments.names) - set(BENCHES):
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}")
+    failed = 0
+    print(f"{'ratio':>8} {'goal':>6}  {'ours':>10} {'measure':>10}  what")
+    for name in arguments.names or BENCHES:
+        print(f"-- {name}", flush=True)
+        found = figures(name)
+        if isinstance(found, str):
+            failed += 1
+            print(f"   failed: {found}")
+            continue
+        for row in BENCHES[name](found):
+            asked = "" if row.goal is None else f"≤ {row.goal:g}"
+            print(
+                f"{row.ours / row.theirs:8.2f} {asked:>6}  {row.ours:10.2f} {row.theirs:10.2f}  "
+                f"{row.what} [{row.unit}] / {row.measure}"
+            )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
