@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from supervisor.events.frames import MAX_FRAME, FrameError
 from supervisor.events.log import Log
+from supervisor.events.status import HelperStatus
 from supervisor.monitor import codes
 from supervisor.monitor.blocked_watcher import ALIVE, watch
 from supervisor.monitor.helper import Helper
@@ -41,12 +42,21 @@ class BlockedKeeper:
         self._log_json = log.as_json
         self._loop = loop
         self._channel: socket.socket | None = None
+        self._starts = 0
+        self._is_ready = False
         self._helper = Helper(
             name="watcher",
             fork=self._fork,
             crash_loop=codes.WATCHER_CRASH_LOOP,
             loop=loop,
             log=log,
+        )
+
+    def status(self) -> HelperStatus:
+        """For ``status``."""
+        state = "down" if self._channel is None else "serving" if self._is_ready else "starting"
+        return HelperStatus(
+            name="watcher", pid=self._helper.pid, state=state, restarts=self._starts - 1
         )
 
     def start(self) -> None:
@@ -71,6 +81,7 @@ class BlockedKeeper:
             self._loop.unwatch(self._channel.fileno())
             self._channel.close()
             self._channel = None
+            self._is_ready = False
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -102,6 +113,7 @@ class BlockedKeeper:
                 log_json=self._log_json,
             )
         theirs.close()
+        self._starts += 1
         self._channel = ours
         self._loop.watch(ours.fileno(), self._on_message)
         return pid
@@ -118,6 +130,7 @@ class BlockedKeeper:
                 self._loop.unwatch(self._channel.fileno())
                 return
             self._helper.heard()
+            self._is_ready = True
             if packet == ALIVE:
                 continue
             try:

@@ -88,7 +88,8 @@ class NetworkKeeping:
             raise Refusal(startup_codes.ADDRESS_TAKEN, f"events: {error.strerror}") from error
 
     def _status(self, ring: EventRing) -> Status:
-        helpers = tuple(keeper.status() for keeper in self._keepers)
+        watchers = () if self.watcher is None else (self.watcher,)
+        helpers = tuple(keeper.status() for keeper in (*self._keepers, *watchers))
         return Status(
             state="running",
             ready=all(helper.state == "serving" for helper in helpers),
