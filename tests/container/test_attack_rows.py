@@ -27,7 +27,7 @@ HOSTILE_PASSWD = "4242:x:0:0::/root:/bin/sh\nagent:x:0:0::/:/bin/sh\nagent:x:7:7
 def report_of(result) -> dict:
     """The containment report that was logged."""
     records = [json.loads(line) for line in result.checked().stderr.splitlines()]
-    return next(record["report"] for record in records if record["event"] == "sandbox.started")
+    return next(record["report"] for record in records if record.get("event") == "sandbox.started")
 
 
 def core_limit(pid: int) -> list[str]:

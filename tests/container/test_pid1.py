@@ -156,7 +156,8 @@ def test_killing_the_supervisor_kills_the_workload():
     with sandbox("sh", "-c", "echo ready; exec sleep 297") as container:
         wait_for(container, "ready")
         pid = container.host_pid()
-        (workload,) = [c for c in psutil.Process(pid).children() if c.name() == "sleep"]
+        below = psutil.Process(pid).children(recursive=True)
+        (workload,) = (one for one in below if "297" in one.cmdline())
 
         os.kill(pid, 9)
         container.wait(timeout_s=60)

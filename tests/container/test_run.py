@@ -138,7 +138,9 @@ def test_an_image_without_account_files_is_enough():
 def test_the_report_names_every_control():
     result = sandboxed("true").checked()
     records = [json.loads(line) for line in result.stderr.splitlines()]
-    report = next(record["report"] for record in records if record["event"] == "sandbox.started")
+    report = next(
+        record["report"] for record in records if record.get("event") == "sandbox.started"
+    )
 
     schema = json.loads(
         sandboxed(verb="report", identity=(), arguments=("--schema",), log=False).stdout

@@ -54,11 +54,11 @@ def events_of(stderr: str) -> list[dict]:
 def _flat(record: dict) -> dict:
     """``connection.refused`` of OCSF's network activity as ``egress.refused``, and so on."""
     code = record["metadata"]["event_code"]
-    name = code.replace("connection.", "egress.").replace("attempt.", "fence.")
+    name = code.replace("connection.", "egress.")
     target = record.get("dst_endpoint", {})
     processes = [record.get("actor", {}).get("process", {})]
     processes += record.get("unmapped", {}).get("other_holders", [])
-    return {
+    return record | {
         "event": name,
         "host": target.get("hostname") or target.get("ip"),
         "port": target.get("port"),

@@ -91,6 +91,6 @@ def refusal_of(result: Result) -> dict[str, str]:
     """The refusal that was logged; AssertionError with everything printed if there is none."""
     for line in result.stderr.splitlines():
         record = json.loads(line)
-        if record["event"] == "start.refused":
+        if record.get("event") == "start.refused":
             return record
     raise AssertionError(result)
