@@ -153,8 +153,9 @@ class CallerFinder:
     def _answered(self, _events: int) -> None:
         packet, descriptors = self._receive()
         if not packet:
+            # The monitor is gone, and with it the other channel, whose end stops egress.
             self._poller.remove(self._channel.fileno())
-            raise ConnectionResetError("the monitor closed its channel")
+            return
         try:
             answer = decode_answer(packet)
             search = self._searches.get(answer.question_id)

@@ -101,7 +101,7 @@ class Owners:
     def _search(self, work: _Work) -> Iterator[None]:
         wanted = f"socket:[{work.question.inode}]"
         for pid in self._candidates():
-            yield from _holds(pid, wanted, work.holders)
+            yield from _holds(pid, wanted, work.holders, self._is_ours)
             if work.holders and work.holders[-1] == pid:
                 self._last_holder = pid
 
@@ -113,6 +113,17 @@ class Owners:
         # an over-long search at least knows one holder. All the others are looked at just the same.
         kept.sort(key=lambda pid: (pid != self._last_holder, -pid))
         return kept
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether a process below us has another user than the workload: the init of its process
+        namespace, a launch before it drops. The workload cannot have another one.
+        """
+        try:
+            return (
+                self._workload is not None and procfs.read_status(pid).uids[0] != self._workload[0]
+            )
+        except (OSError, ValueError):
+            return False
 
     def _advance(self, work: _Work) -> Found | None:
         """One step of a search; its answer once it has ended."""
@@ -134,7 +145,9 @@ def _over_budget(question: Question) -> Found:
     return Found(_problem(question, Outcome.OVER_BUDGET))
 
 
-def _holds(pid: int, wanted: str, holders: list[int]) -> Iterator[None]:
+def _holds(
+    pid: int, wanted: str, holders: list[int], is_ours: Callable[[int], bool]
+) -> Iterator[None]:
     """Look through the descriptors of one process; adds it to ``holders`` if it has the socket."""
     try:
         if (yield from _has(f"/proc/{pid}/fd", wanted)):
@@ -146,7 +159,7 @@ def _holds(pid: int, wanted: str, holders: list[int]) -> Iterator[None]:
     except PermissionError:
         if not procfs.has_memory(pid):
             yield from _refuse_hidden(pid, wanted)
-        elif _is_below_us(pid):
+        elif _is_below_us(pid) and not is_ours(pid):
             raise _Problem(Outcome.UNREADABLE) from None
         # A kernel thread or another container's process: nobody gave it a socket of the workload.
 

@@ -2,6 +2,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
@@ -187,3 +188,14 @@ def test_no_descriptor_is_left_behind(pair):
             assert len(os.listdir("/proc/self/fd")) == before
 
     run(scenario)
+
+
+def test_the_end_of_the_monitor_is_no_error_here(pair):
+    """It ends egress by the other channel; a traceback would be the last thing in the log."""
+
+    async def main():
+        async with Finding() as finding:
+            finding.monitor._mine.shutdown(socket.SHUT_WR)
+            finding.finder._answered(0)
+
+    asyncio.run(main())

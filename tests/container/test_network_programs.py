@@ -4,9 +4,14 @@ One container for each form runs them all, each program three times: to its own 
 that no rule names; to a host that another program may reach.
 """
 
+import tempfile
+from pathlib import Path
+
 import pytest
-from support.acceptance import run_commands
-from support.forms import SIX_CAPABILITIES, SYS_ADMIN, UNPRIVILEGED, USER_NAMESPACE
+from support.acceptance import PROGRAMS as PROGRAMS_IMAGE
+from support.acceptance import run_commands, run_commands_rootless
+from support.forms import POD, SIX_CAPABILITIES, SYS_ADMIN, UNPRIVILEGED, USER_NAMESPACE
+from support.rootless import rootless
 from support.sites import ZONE
 from support.upstreams import Upstreams
 
@@ -125,13 +130,14 @@ def commands():
 
 
 @pytest.fixture(scope="module")
-def upstreams(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("upstreams")
-    directory.chmod(0o755)
-    made = Upstreams(directory)
-    made.start_database()
-    yield made
-    made.close()
+def upstreams():
+    # Not below pytest's own directory, which no other user may enter.
+    with tempfile.TemporaryDirectory(prefix="sandbox-test-upstreams-") as directory:
+        Path(directory).chmod(0o755)
+        made = Upstreams(Path(directory))
+        made.start_database()
+        yield made
+        made.close()
 
 
 @pytest.fixture(
@@ -139,12 +145,24 @@ def upstreams(tmp_path_factory):
     params=[
         USER_NAMESPACE,
         SIX_CAPABILITIES,
+        POD,
         pytest.param(SYS_ADMIN, marks=pytest.mark.nightly),
         pytest.param(UNPRIVILEGED, marks=pytest.mark.nightly),
+        pytest.param(None, id="rootless", marks=pytest.mark.nightly),
     ],
     ids=lambda form: form.name,
 )
 def outcome(request, upstreams, tmp_path_factory):
+    if request.param is None:
+        with rootless(upstreams.outside) as podman:
+            podman.load([PROGRAMS_IMAGE])
+            return run_commands_rootless(
+                commands(),
+                upstreams=upstreams,
+                podman=podman,
+                policy=policy(),
+                files={"Fetch.java": JAVA},
+            )
     return run_commands(
         commands(),
         upstreams=upstreams,

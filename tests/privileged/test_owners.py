@@ -149,6 +149,24 @@ def test_a_holder_whose_first_thread_has_ended_is_not_overlooked(workload):
     assert in_child(body) == (True, Outcome.UNREADABLE)
 
 
+def test_a_process_of_ours_that_the_workload_cannot_read_is_no_obstacle():
+    """As the init of the workload's process namespace: root's, and below the monitor."""
+
+    def body():
+        sock, pids = held_by(1)
+        ready, write_end = os.pipe()
+        if os.fork() == 0:
+            sock.close()
+            prctl.set_undumpable()
+            os.write(write_end, b".")
+            os.read(os.pipe()[0], 1)
+        os.read(ready, 1)
+        found = answered(Owners(workload=(4242, 4242)), question(sock)).answer
+        return found.outcome, [holder.pid for holder in found.holders] == pids
+
+    assert in_child(body) == (Outcome.FOUND, True)
+
+
 def test_our_own_helpers_are_no_holders():
     def body():
         sock, pids = held_by(2)

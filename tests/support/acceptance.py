@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.forms import Form, owned_workspace
-from support.podman import Mount, run
+from support.forms import USER_NAMESPACE, Form, owned_workspace
+from support.podman import Mount, Result, run
+from support.rootless import Rootless
 from support.sandbox import ENTRYPOINT, command_line, mounts
 from support.upstreams import Upstreams
 
@@ -80,6 +81,38 @@ def write_policy(directory: Path, text: str) -> str:
     return f"--volume={place}:/policy:ro"
 
 
+def arrange(
+    commands: dict[str, Sequence[str]], *, policy: str, directory: Path, files: dict[str, str]
+) -> tuple[str, ...]:
+    """Write workspace and policy below ``directory``; podman's options that bring them in."""
+    directory.chmod(0o755)
+    workspace = directory / "workspace"
+    workspace.mkdir()
+    rows = [
+        {"name": name, "argv": list(argv), "deadline_s": DEADLINE_S}
+        for name, argv in commands.items()
+    ]
+    for name, text in {"rows.json": json.dumps(rows), **files}.items():
+        (workspace / name).write_text(text)
+    return (f"--volume={workspace}:/sandbox", write_policy(directory, policy))
+
+
+def line_of(form: Form) -> list[str]:
+    """Our own command line: the runner as the workload."""
+    return command_line(
+        "/usr/bin/python3", "/opt/runner.py", "rows.json",
+        verb="run", identity=form.identity, log=True,
+        arguments=(f"--policy={POLICY_FILE}", *form.arguments),
+    )  # fmt: skip
+
+
+def outcome_of(done: Result) -> Outcome:
+    """What the runner said. AssertionError where it did not come to its end."""
+    found = json.loads(done.checked().stdout)
+    ends = {name: End(status=end["status"], output=end["output"]) for name, end in found.items()}
+    return Outcome(ends=ends, events=events_of(done.stderr))
+
+
 def run_commands(
     commands: dict[str, Sequence[str]],
     *,
@@ -90,31 +123,42 @@ def run_commands(
     files: dict[str, str],
 ) -> Outcome:
     """Start one container that runs all ``commands``; ``files`` are put into its workspace."""
-    directory.chmod(0o755)
-    workspace = directory / "workspace"
-    workspace.mkdir()
-    rows = [
-        {"name": name, "argv": list(argv), "deadline_s": DEADLINE_S}
-        for name, argv in commands.items()
-    ]
-    for name, text in {"rows.json": json.dumps(rows), **files}.items():
-        (workspace / name).write_text(text)
-    line = command_line(
-        "/usr/bin/python3", "/opt/runner.py", "rows.json",
-        verb="run", identity=form.identity, arguments=(f"--policy={POLICY_FILE}", *form.arguments), log=True,
-    )  # fmt: skip
+    options = arrange(commands, policy=policy, directory=directory, files=files)
+    owned_workspace(directory / "workspace")
     with upstreams.attached() as network:
         done = run(
             PROGRAMS,
             *form.options,
             *upstreams.options(network),
-            owned_workspace(workspace),
-            write_policy(directory, policy),
+            *options,
             entrypoint=ENTRYPOINT,
-            command=line,
+            command=line_of(form),
             mounts=(*mounts(), Mount(source=RUNNER, target="/opt/runner.py")),
             timeout_s=WHOLE_S,
-        ).checked()
-    found = json.loads(done.stdout)
-    ends = {name: End(status=end["status"], output=end["output"]) for name, end in found.items()}
-    return Outcome(ends=ends, events=events_of(done.stderr))
+        )
+    return outcome_of(done)
+
+
+def run_commands_rootless(
+    commands: dict[str, Sequence[str]],
+    *,
+    upstreams: Upstreams,
+    podman: Rootless,
+    policy: str,
+    files: dict[str, str],
+) -> Outcome:
+    """The same under the podman of an ordinary user, which has the image."""
+    directory = podman.home / "test"
+    directory.mkdir()
+    options = arrange(commands, policy=policy, directory=directory, files=files)
+    podman.give(directory)
+    mounted = (*mounts(), Mount(source=RUNNER, target="/opt/runner.py"))
+    done = podman.podman(
+        *("run", "--rm", "--pull=never", "--entrypoint", ENTRYPOINT),
+        *upstreams.options("slirp4netns"),
+        *options,
+        *(f"--volume={mount.source}:{mount.target}:ro" for mount in mounted),
+        PROGRAMS,
+        *line_of(USER_NAMESPACE),
+    )
+    return outcome_of(done)

@@ -51,9 +51,9 @@ class Namespace:
         self.task = self.do(threading.get_native_id)
         self.path = f"/proc/{os.getpid()}/task/{self.task}/ns/net"
 
-    def do(self, function: Callable[[], object]):
+    def do(self, function: Callable[[], object], deadline_s: float = DEADLINE_S):
         """Call ``function`` there and return what it returned."""
-        return self._thread.submit(function).result(DEADLINE_S)
+        return self._thread.submit(function).result(deadline_s)
 
     def ip(self, *words: str) -> None:
         """Run ip(8) there."""
