@@ -7,7 +7,7 @@ import time
 
 import pytest
 from support import podman
-from support.acceptance import POLICY_FILE, events_of, write_policy
+from support.acceptance import POLICY_FILE, events_of, lines_of, write_policy
 from support.forms import POD, UNPRIVILEGED, USER_NAMESPACE, owned_workspace
 from support.sandbox import DEBIAN, ENTRYPOINT, IDENTITY, command_line, mounts, wait_for
 
@@ -51,7 +51,7 @@ def started(tmp_path, form, *, served):
 
 def blocked(container):
     """The records of blocked attempts, by destination address."""
-    records = events_of(container.logs().stderr)
+    records = lines_of(container.logs().stderr)
     return {
         record["dst_endpoint"]["ip"]: record
         for record in records

@@ -260,6 +260,7 @@ def test_sighup_looks_again_and_is_not_forwarded(upstreams, tmp_path):
         running_sandbox.await_try("refused", "refused", "open", "kept")
 
 
+@pytest.mark.nightly
 def test_n2_egress_without_descriptors_sheds_says_so_and_recovers(upstreams, tmp_path):
     """attacks.md N2: it may have no more than the container, which is few here."""
     options = ("--ulimit=nofile=256:256", "--ulimit=nproc=32768:32768")

@@ -48,8 +48,12 @@ def events_of(stderr: str) -> list[dict]:
 
     Egress' OCSF records are shown flat, under the names that tests ask for.
     """
-    lines = [json.loads(line) for line in stderr.splitlines() if line.startswith("{")]
-    return [line if "event" in line else _flat(line) for line in lines]
+    return [line if "event" in line else _flat(line) for line in lines_of(stderr)]
+
+
+def lines_of(stderr: str) -> list[dict]:
+    """The same as they were printed."""
+    return [json.loads(line) for line in stderr.splitlines() if line.startswith("{")]
 
 
 def _flat(record: dict) -> dict:

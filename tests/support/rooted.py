@@ -22,15 +22,21 @@ PREPARE = """
 set -e
 mount --make-rprivate /
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
+mkdir -p "$2/root/proc" "$2/root/sys"
 mount -t proc proc "$2/root/proc"
+mount -t sysfs sysfs "$2/root/sys"
 mount --bind "$3" "$2/root$4"
 shift 4
 exec "$@"
 """
 ENTER = """
-import os, sys
+import ctypes, os, sys
 root, directory, *command = sys.argv[1:]
-os.chroot(root)
+# As a container engine does it: the root of the mount namespace itself, not a chroot in another.
+os.chdir(root)
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.pivot_root(b".", b".") != 0 or libc.umount2(b".", 2) != 0:
+    raise OSError(ctypes.get_errno(), "pivot_root")
 os.chdir(directory)
 os.execve(command[0], command, dict(pair.split("=", 1) for pair in sys.stdin.read().split("\\0") if pair))
 """
