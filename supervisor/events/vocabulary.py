@@ -284,7 +284,7 @@ def lane_of(event: Event) -> Lane:
             return Lane.ALLOWED
         case HttpRequest():
             return Lane.ALLOWED if event.verdict is Verdict.ALLOW else Lane.DENIED
-        case ConnectionRefused() | DnsRefused() | DenialsSummed():
+        case ConnectionRefused() | ConnectionShed() | DnsRefused() | DenialsSummed():
             return Lane.DENIED
         case AttemptBlocked():
             return Lane.BLOCKED
