@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--env",
         action="append",
         default=[],
-        type=_variable,
+        type=variable,
         metavar="NAME[=VALUE]",
         help="pass a variable of the container on, or set one; may be repeated",
     )
@@ -55,11 +55,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-i", "--interactive", action="store_true", help="give it a terminal")
     parser.add_argument(
-        "-t", "--timeout", type=_seconds, metavar="S", help="end it after S seconds"
+        "-t", "--timeout", type=seconds, metavar="S", help="end it after S seconds"
     )
     parser.add_argument(
         "--grace",
-        type=_seconds,
+        type=seconds,
         metavar="S",
         default=DEFAULT_GRACE_S,
         help="seconds between TERM and KILL; default %(default)s",
@@ -92,17 +92,17 @@ def settings_from(arguments: argparse.Namespace) -> RunSettings:
         umask=arguments.umask,
         passed=tuple(arguments.env),
         pass_all=arguments.env_all,
-        log_level=_chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),
-        log_format=_chosen(arguments.log_format, environment.get(LOG_FORMAT), FORMATS, "auto"),
+        log_level=chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),
+        log_format=chosen(arguments.log_format, environment.get(LOG_FORMAT), FORMATS, "auto"),
     )
 
 
-def _chosen(said: str | None, baked: str | None, known: tuple[str, ...], default: str) -> str:
+def chosen(said: str | None, baked: str | None, known: tuple[str, ...], default: str) -> str:
     """Argv, else the environment if it makes sense, else the default: a log is never worth a stop."""
     return said or (baked if baked in known else default)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     number = float(text)
     if not math.isfinite(number) or not 0 < number <= LONGEST_S:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
@@ -116,7 +116,7 @@ def _umask(text: str) -> int:
     return number
 
 
-def _variable(text: str) -> str:
+def variable(text: str) -> str:
     if complaint := unusable(text):
         raise argparse.ArgumentTypeError(complaint)
     return text

@@ -42,6 +42,8 @@ class EgressSpec:
     hosts: bytes  # /etc/hosts and /etc/resolv.conf as they were before the workload ran
     resolv_conf: bytes
     has_ipv6: bool
+    # Where nobody can tell programs apart (decisions 16, 36), an entry is for all of them.
+    tells_programs: bool = True
     log_json: bool
     log_level: str
 
@@ -106,7 +108,7 @@ def _prepare(spec: EgressSpec, policy: bytes, owners: int, orders: int) -> Calla
     os.ftruncate(spec.names, TABLE_SIZE)  # no change but for the first egress of a sandbox
     report = reporter(as_json=spec.log_json, level=spec.log_level)
     setup = Setup(
-        index=_compile(policy),
+        index=_compile(policy, tells_programs=spec.tells_programs),
         hosts=parse_hosts(spec.hosts),
         resolv_conf=parse_resolv_conf(spec.resolv_conf),
         has_ipv6=spec.has_ipv6,
@@ -124,7 +126,11 @@ def _prepare(spec: EgressSpec, policy: bytes, owners: int, orders: int) -> Calla
     channel.setblocking(False)
 
     def take_orders() -> None:
-        _obey(channel, egress.use_policy, egress.stop)
+        _obey(
+            channel,
+            lambda wire: egress.use_policy(_compile(wire, tells_programs=spec.tells_programs)),
+            egress.stop,
+        )
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -149,11 +155,12 @@ def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:
     return tuple(os.dup(sockets[name]) for name in (f"{kind}4", f"{kind}6") if name in sockets)
 
 
-def _compile(policy: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Index, imported late
-    from policy.index import compile_policy
+def _compile(policy: bytes, *, tells_programs: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Index, imported late
+    from policy.index import CallerMode, compile_policy
     from policy.wire import from_wire
 
-    return compile_policy(from_wire(json.loads(policy)))
+    mode: CallerMode = "identified" if tells_programs else "any"
+    return compile_policy(from_wire(json.loads(policy)), mode=mode)
 
 
 def _obey(
@@ -168,7 +175,7 @@ def _obey(
         if order.kind != POLICY or len(descriptors) != 1:
             raise ValueError(f"an order that is none: {order.kind!r}")
         try:
-            use_policy(_compile(os.pread(descriptors[0], POLICY_BYTES, 0)))
+            use_policy(os.pread(descriptors[0], POLICY_BYTES, 0))
         except ValueError as error:
             channel.send(encode(Order(REJECTED, order.generation, str(error))))
         else:

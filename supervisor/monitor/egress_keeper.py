@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from supervisor.egress import order_messages as orders
@@ -59,13 +60,23 @@ class _Policy:
 class EgressKeeper:
     """See the module's text. A Keeper of the monitor's loop."""
 
-    def __init__(self, *, spec: EgressSpec, policy: bytes, loop: Loop, log: Log) -> None:
+    def __init__(
+        self,
+        *,
+        spec: EgressSpec,
+        policy: bytes,
+        loop: Loop,
+        log: Log,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
         self._spec = spec
         self._policy = _Policy(policy)
         self._loop = loop
         self._log = log
         self._restarts = Restarts()
         self._owners = Owners()
+        self._on_ready = on_ready
+        self._not_workload: frozenset[int] = frozenset()
         self._running: _Running | None = None
         self._start_at: float | None = None
         self._down_since: float | None = None
@@ -89,7 +100,7 @@ class EgressKeeper:
         for channel in (owners, order):
             channel.setblocking(False)
         self._running = _Running(pid, owners, order, heard=time.monotonic() + START_S)
-        self._owners.exclude(frozenset({pid}))
+        self._owners.exclude(self._not_workload | {pid})
         self._start_at = None
         self._loop.watch(owners.fileno(), self._on_question)
         self._loop.watch(order.fileno(), self._on_order)
@@ -111,6 +122,11 @@ class EgressKeeper:
         finally:
             os.close(memory)
         return generation
+
+    def exclude(self, pids: frozenset[int]) -> None:
+        """Processes beside the workload that are ours: its ancestors end below them."""
+        self._not_workload = pids
+        self._owners.exclude(pids | self.pids())
 
     def pids(self) -> frozenset[int]:
         """See Keeper."""
@@ -150,7 +166,7 @@ class EgressKeeper:
             self._loop.unwatch(channel.fileno())
             channel.close()
         self._running = None
-        self._owners = Owners()
+        self._owners = Owners(not_workload=self._not_workload)
         if self._down_since is None:
             self._down_since = now
         code = os.waitstatus_to_exitcode(status)
@@ -204,6 +220,7 @@ class EgressKeeper:
             self._running.ready = True
             self._down_since = None
             self._log.emit("egress.ready", pid=self._running.pid)
+            self._on_ready()
         elif order.kind == orders.ACCEPTED:
             self._accepted(order.generation)
         elif order.kind == orders.REJECTED:

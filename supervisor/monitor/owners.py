@@ -108,7 +108,7 @@ class Owners:
             for _ in work.steps:
                 work.spent_s += time.monotonic() - started
                 return None if work.spent_s <= BUDGET_S else _over_budget(work.question)
-            return _describe(work.question, work.holders)
+            return _describe(work.question, work.holders, self._not_workload | {0, os.getpid()})
         except _Problem as problem:
             return Found(_problem(work.question, problem.outcome))
 
@@ -151,14 +151,14 @@ def _is_below_us(pid: int) -> bool:
     return pid in procfs.descendants(os.getpid(), procfs.parents())
 
 
-def _describe(question: Question, pids: list[int]) -> Found:
+def _describe(question: Question, pids: list[int], beyond: frozenset[int]) -> Found:
     if not pids:
         raise _Problem(Outcome.VANISHED)
     if len(pids) > MAX_HOLDERS:
         raise _Problem(Outcome.OVER_BUDGET)
     programs = _Programs()
     try:
-        holders = tuple(_holder(pid, programs) for pid in pids)
+        holders = tuple(_holder(pid, programs, beyond) for pid in pids)
     except (OSError, ValueError, _Problem) as error:
         programs.close()
         if isinstance(error, _Problem):
@@ -203,12 +203,12 @@ class _Programs:
             os.close(descriptor)
 
 
-def _holder(pid: int, programs: _Programs) -> Holder:
+def _holder(pid: int, programs: _Programs, beyond: frozenset[int]) -> Holder:
+    """``beyond``: processes that are ours; a chain of ancestors ends before them."""
     start_time, parent = procfs.read_start_and_parent(pid)
     executable = programs.index(pid)
     ancestors: list[int] = []
-    own = os.getpid()
-    while parent not in (0, own):
+    while parent not in beyond:
         if len(ancestors) >= MAX_ANCESTORS:
             raise _Problem(Outcome.OVER_BUDGET)
         ancestors.append(programs.index(parent))

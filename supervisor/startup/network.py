@@ -50,7 +50,7 @@ class NetworkKeeping:
                 self.settings.policy,
                 from_image=self.settings.policy_from_image,
                 loaded=self.policy,
-                use=keeper.use_policy,
+                use=lambda loaded: keeper.use_policy(loaded.whole),
                 loop=self.loop,
                 log=self.log,
             ).start()
@@ -61,8 +61,8 @@ class NetworkKeeping:
             uid=HELPER_IDS["egress"] if self.facts.uid == 0 else None,
             sockets=dict(fence.sockets),
             names=memory("names"),
-            hosts=_read(HOSTS),
-            resolv_conf=_read(RESOLV_CONF),
+            hosts=read_engine_file(HOSTS),
+            resolv_conf=read_engine_file(RESOLV_CONF),
             has_ipv6=fence.report.ipv6,
             log_json=self.log.as_json,
             log_level=self.settings.log_level,
@@ -73,7 +73,7 @@ class NetworkKeeping:
             self.loop.fail(codes.FENCE_CHANGED)
 
 
-def _read(path: str) -> bytes:
+def read_engine_file(path: str) -> bytes:
     """A file of the engine, bounded; absent is empty. A device or a FIFO is not waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)

@@ -45,7 +45,7 @@ def run(settings: RunSettings) -> int:
     try:
         plan, running = _start(settings, loop, log)
     except Refusal as refusal:
-        return _refused(refusal, log)
+        return refused(refusal, log)
     prctl.keep_capabilities(capabilities.numbers(KEPT_CAPABILITIES))
     if running.terminal is not None:
         loop.attach(running.terminal)
@@ -97,7 +97,8 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     return plan, running
 
 
-def _refused(refusal: Refusal, log: Log) -> int:
+def refused(refusal: Refusal, log: Log) -> int:
+    """Say why nothing was started, in the log and the termination log; the exit status."""
     status = EXEC_STATUS.get(refusal.code, SUPERVISOR_STATUS)
     fields: dict[str, object] = {"status": status, **refusal.as_dict()}
     if log.as_json:
