@@ -1,9 +1,12 @@
-"""setgroups(2), setresgid(2), setresuid(2): who a process is."""
+"""setgroups(2), setresgid(2), setresuid(2), setfsuid(2): who a process is."""
 
+import ctypes
 import os
 from collections.abc import Callable, Sequence
 
-from supervisor.kernel.libc import SyscallError
+from supervisor.kernel.libc import SyscallError, libc
+
+libc.setfsuid.argtypes = [ctypes.c_uint]
 
 
 def _call(name: str, function: Callable[..., None], *arguments: object) -> None:
@@ -26,3 +29,11 @@ def setresgid(gid: int) -> None:
 def setresuid(uid: int) -> None:
     """Set real, effective and saved uid."""
     _call("setresuid", os.setresuid, uid, uid, uid)
+
+
+def setfsuid(uid: int) -> int:
+    """Be ``uid`` in what this thread does to files; the one before. Needs CAP_SETUID.
+
+    The call cannot say that it failed: without the capability nothing changes.
+    """
+    return int(libc.setfsuid(uid))

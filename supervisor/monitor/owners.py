@@ -10,7 +10,9 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 
 from supervisor.egress.owner_messages import (
     MAX_ANCESTORS,
@@ -22,6 +24,7 @@ from supervisor.egress.owner_messages import (
     Question,
 )
 from supervisor.kernel import procfs
+from supervisor.kernel.ids import setfsuid
 
 SLICE_S = 0.005  # one turn of the monitor's loop
 BUDGET_S = 0.050  # one question in all; over it the connection is denied with its own code
@@ -88,7 +91,7 @@ class Owners:
     def _search(self, work: _Work) -> Iterator[None]:
         wanted = f"socket:[{work.question.inode}]"
         for pid in self._candidates():
-            yield from _holds(pid, wanted, work.holders)
+            yield from _holds(pid, wanted, work.question.uid, work.holders)
             if work.holders and work.holders[-1] == pid:
                 self._last_holder = pid
 
@@ -121,21 +124,53 @@ def _over_budget(question: Question) -> Found:
     return Found(_problem(question, Outcome.OVER_BUDGET))
 
 
-def _holds(pid: int, wanted: str, holders: list[int]) -> Iterator[None]:
-    """Look through the descriptors of one process; adds it to ``holders`` if it has the socket."""
+@contextmanager
+def _as_owner_of(path: str) -> Iterator[None]:
+    """Read as whom the file belongs to.
+
+    ``/proc/PID/fd`` is its owner's alone (root's, where the process made itself undumpable): other
+    than the links in it, CAP_SYS_PTRACE does not open it, and CAP_DAC_READ_SEARCH we may not have.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    before = setfsuid(os.stat(path).st_uid)
+    try:
+        yield
+    finally:
+        setfsuid(before)
+
+
+def _is_of(pid: int, uid: int) -> bool:
+    try:
+        return uid in procfs.read_status(pid).uids
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _holds(pid: int, wanted: str, uid: int, holders: list[int]) -> Iterator[None]:
+    """Look through the descriptors of one process; adds it to ``holders`` if it has the socket.
+
+    A process of the socket's own ``uid`` that cannot be looked at is never passed over.
+    """
     directory = f"/proc/{pid}/fd"
     try:
-        with os.scandir(directory) as entries:
-            for number, entry in enumerate(entries):
-                if number % DESCRIPTORS_PER_STEP == 0:
-                    yield
-                if _link(f"{directory}/{entry.name}") == wanted:
+        with _as_owner_of(directory):
+            entries = os.scandir(directory)
+        with entries:
+            while True:
+                with _as_owner_of(directory):
+                    names = [entry.name for entry in islice(entries, DESCRIPTORS_PER_STEP)]
+                    found = any(_link(f"{directory}/{name}") == wanted for name in names)
+                if found:
                     holders.append(pid)
+                if found or not names:
                     return
+                yield
     except (FileNotFoundError, ProcessLookupError):
         return  # it ended; a process that starts later got the socket from one that we still see
     except PermissionError:
-        if _is_below_us(pid):
+        if _is_below_us(pid) or _is_of(pid, uid):
             raise _Problem(Outcome.UNREADABLE) from None
         # A kernel thread or another container's process: nobody gave it a socket of the workload.
 
@@ -184,7 +219,8 @@ class _Programs:
     def index(self, pid: int) -> int:
         """Open ``/proc/PID/exe`` (the file itself, whatever its name is by now); its number."""
         link = f"/proc/{pid}/exe"
-        descriptor = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
+        with _as_owner_of(link):
+            descriptor = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
         path = os.readlink(os.fsencode(link))
         for number, known in enumerate(self.paths):
             if known == path and os.path.sameopenfile(self.descriptors[number], descriptor):

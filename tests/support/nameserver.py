@@ -1,4 +1,4 @@
-"""A name server on loopback whose every answer the test writes."""
+"""A name server whose every answer the test writes."""
 
 import socket
 import threading
@@ -12,13 +12,13 @@ import dns.rrset
 class NameServer:
     """Answers UDP and TCP on one port with ``reply(query, transport)`` (None: silence)."""
 
-    def __init__(self, reply):
+    def __init__(self, reply, *, address="127.0.0.1", port=0):
         self.asked = []
         self._reply = reply
-        self._tcp = socket.create_server(("127.0.0.1", 0))
+        self._tcp = socket.create_server((address, port))
         self.port = self._tcp.getsockname()[1]
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind(("127.0.0.1", self.port))
+        self._udp.bind((address, self.port))
         self._stopped = False
         self._threads = [
             threading.Thread(target=serve, daemon=True)
