@@ -10,7 +10,7 @@
     sidecar → agent
       welcome  u32 generation, 32s token, text release; descriptor: the document
       update   u32 generation; descriptor: the document
-      ready, stop, noted, alive
+      ready, terminate, stop, noted, alive
       refused  text "code NUL cause"
 
 A document (policy and environment) comes as a sealed memfd beside its packet, so that no packet is
@@ -114,6 +114,11 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Terminate:
+    """The sidecar was told to end: end the workload with its grace, while the network is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
     """Exited was heard."""
 
@@ -127,11 +132,17 @@ class Refused:
 
 
 FromAgent = Hello | Started | Exited | Alive
-FromSidecar = Welcome | Update | Ready | Stop | Noted | Refused | Alive
+FromSidecar = Welcome | Update | Ready | Stop | Terminate | Noted | Refused | Alive
 Message = FromAgent | FromSidecar
 
-HELLO, STARTED, EXITED, ALIVE, WELCOME, UPDATE, READY, STOP, NOTED, REFUSED = range(1, 11)
-_PLAIN: dict[int, Message] = {ALIVE: Alive(), READY: Ready(), STOP: Stop(), NOTED: Noted()}
+HELLO, STARTED, EXITED, ALIVE, WELCOME, UPDATE, READY, STOP, NOTED, REFUSED, TERMINATE = range(1, 12)
+_PLAIN: dict[int, Message] = {
+    ALIVE: Alive(),
+    READY: Ready(),
+    STOP: Stop(),
+    NOTED: Noted(),
+    TERMINATE: Terminate(),
+}
 _PLAIN_KINDS = {message: kind for kind, message in _PLAIN.items()}
 
 

@@ -33,6 +33,7 @@ from supervisor.sidecar.frames import (
     SkewError,
     Started,
     Stop,
+    Terminate,
     Update,
     Welcome,
 )
@@ -225,7 +226,7 @@ class Host:
             return self._finish(0, None) if self.phase is not Phase.LEAVING else []
         self._stopping = True
         self._deadline = now + self._grace_s
-        return [Say(Stop())] if self._on_loss is OnLoss.END else []
+        return [Say(Terminate())] if self._on_loss is OnLoss.END else []
 
     def on_failure(self, cause: Code, *, now: float) -> list[Command]:
         """What keeps the workload's network closed is no longer sure: the workload has to end."""
