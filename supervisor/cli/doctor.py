@@ -8,10 +8,19 @@ from dataclasses import asdict
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--in-sandbox",
+        action="store_true",
+        help="prove again what contains the sandbox that runs in this container",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every check; exit 1 when something that a start needs is missing."""
+    if arguments.in_sandbox:
+        from supervisor.cli import report
+
+        return report.run(argparse.Namespace(json=arguments.json, prove=True))
     from supervisor.startup.doctor import diagnose
     from supervisor.startup.facts import gather
 

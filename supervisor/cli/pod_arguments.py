@@ -5,8 +5,8 @@ import argparse
 from supervisor.cli.run_arguments import FORMATS, LEVELS, chosen
 from supervisor.errors import Refusal
 from supervisor.identity.ids import parse_id
-from supervisor.settings import LOG_FORMAT, LOG_LEVEL, container_environment
-from supervisor.startup.pod import DEFAULT_SHARED, EGRESS_ID, PodSettings
+from supervisor.settings import DEFAULT_SHARED, LOG_FORMAT, LOG_LEVEL, container_environment
+from supervisor.startup.pod import EGRESS_ID, PodSettings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,8 @@ import math
 from supervisor.monitor.environment import unusable
 from supervisor.settings import (
     DEFAULT_GRACE_S,
+    DEFAULT_SHARED,
+    DEFAULT_SIDECAR_TIMEOUT_S,
     DEFAULT_UMASK,
     LOG_FORMAT,
     LOG_LEVEL,
@@ -21,6 +23,25 @@ LONGEST_S = 10 * 365 * 24 * 3600.0  # above this a number of seconds is a mistak
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--mode", choices=("full", "network-only"), default="full")
+    parser.add_argument(
+        "--shared",
+        metavar="DIR",
+        default=DEFAULT_SHARED,
+        help="network-only: the directory that the pod's containers share; default %(default)s",
+    )
+    parser.add_argument(
+        "--sidecar-loss",
+        choices=("end", "wait"),
+        default="end",
+        help="network-only: end the workload when the sidecar goes away, or let it wait offline",
+    )
+    parser.add_argument(
+        "--sidecar-timeout",
+        type=seconds,
+        metavar="S",
+        default=DEFAULT_SIDECAR_TIMEOUT_S,
+        help="network-only: how long to wait for the sidecar; default %(default)s",
+    )
     parser.add_argument("--policy", metavar="FILE", help="the policy; without one, closed")
     parser.add_argument(
         "--policy-from-image",
@@ -53,10 +74,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--env-all", action="store_true", help="pass every variable of the container on"
     )
-    parser.add_argument("-i", "--interactive", action="store_true", help="give it a terminal")
     parser.add_argument(
-        "-t", "--timeout", type=seconds, metavar="S", help="end it after S seconds"
+        "--proxy-env",
+        action="store_true",
+        help="offer egress' explicit proxy in HTTP_PROXY and the like; nothing needs it",
     )
+    parser.add_argument("-i", "--interactive", action="store_true", help="give it a terminal")
+    parser.add_argument("-t", "--timeout", type=seconds, metavar="S", help="end it after S seconds")
     parser.add_argument(
         "--grace",
         type=seconds,
@@ -80,6 +104,9 @@ def settings_from(arguments: argparse.Namespace) -> RunSettings:
         mode=arguments.mode,
         policy=arguments.policy,
         policy_from_image=arguments.policy_from_image,
+        shared=arguments.shared,
+        wait_for_sidecar=arguments.sidecar_loss == "wait",
+        sidecar_timeout_s=arguments.sidecar_timeout,
         workdir=arguments.workdir,
         uid=arguments.uid,
         gid=arguments.gid,
@@ -92,6 +119,7 @@ def settings_from(arguments: argparse.Namespace) -> RunSettings:
         umask=arguments.umask,
         passed=tuple(arguments.env),
         pass_all=arguments.env_all,
+        proxy_env=arguments.proxy_env,
         log_level=chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),
         log_format=chosen(arguments.log_format, environment.get(LOG_FORMAT), FORMATS, "auto"),
     )

@@ -39,8 +39,12 @@ class Acceptor:
         self._count = count
         self._limit = limit
         self._report = report
-        self._reserve = os.dup(0)
+        self._reserve = _open_reserve()
         listener.setblocking(False)
+        # Accepted sockets inherit both: small writes of ours pass at once, and a peer that vanished
+        # is noticed in hours.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         poller.add(listener.fileno(), self._ready, LEVEL_IN)
 
     def _ready(self, _events: int) -> None:
@@ -66,23 +70,34 @@ class Acceptor:
     def _prepare(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             self._take(sock)
-        except OSError:  # it was reset while we looked at it
+        except (
+            OSError
+        ):  # it was reset, or was not redirected; ``take`` looks before it keeps anything
             sock.close()
 
     def _shed_with_reserve(self, cause: OSError) -> None:
-        os.close(self._reserve)
-        with contextlib.suppress(OSError):
-            sock, _ = self._listener.accept()
-            _reset(sock)
-        self._reserve = os.dup(0)
+        if self._reserve is not None:
+            os.close(self._reserve)
+            with contextlib.suppress(OSError):
+                sock, _ = self._listener.accept()
+                _reset(sock)
+        # A thread that hashes may have been quicker; then the next round gets it back.
+        self._reserve = _open_reserve()
         self._report(Shed(limit=os.strerror(cause.errno or 0), value=0))
 
     def close(self) -> None:
         """Give the reserve back."""
-        os.close(self._reserve)
+        if self._reserve is not None:
+            os.close(self._reserve)
+
+
+def _open_reserve() -> int | None:
+    """A second number for something open already: a confined process may not open files."""
+    try:
+        return os.dup(0)
+    except OSError:
+        return None
 
 
 def _reset(sock: socket.socket) -> None:

@@ -149,6 +149,7 @@ class Admission:
         self._is_connect = is_connect
         self._decide = decide
         self._early = early
+        self._client_done = False
         self._hello = HelloReader()
         self._denial: Denial | None = None
         self._out: list[Command] = []
@@ -204,6 +205,8 @@ class Admission:
             self._open()
         elif self._early:
             self._judge_first_bytes(self._early)
+        if self.stage is Stage.GATE and self._client_done:
+            self._judge_silence()
         return self._flush()
 
     def unreachable(self, code: Code, cause: str, status: int) -> list[Command]:
@@ -221,10 +224,11 @@ class Admission:
         return self._flush()
 
     def client_closed(self) -> list[Command]:
-        """The client sends no more. Before its first byte there is nothing to relay then."""
-        if self.stage is Stage.GATE and not self._early and not self._must_be_http:
-            self._open()  # a half-close may be all that the client ever says
-        elif self.stage is not Stage.OVER:
+        """The client sends no more; it may still listen, so what it said is worth going on for."""
+        self._client_done = True
+        if self.stage is Stage.GATE:
+            self._judge_silence()
+        elif self.stage is Stage.REFUSING:
             self._end(Reset())
         return self._flush()
 
@@ -290,6 +294,13 @@ class Admission:
             self._refuse(codes.TLS_HELLO_INVALID, answer.problem.value)
         else:
             self._judge_hello(answer)
+
+    def _judge_silence(self) -> None:
+        """The client ended before the gate opened: all that it said, or half of a hello."""
+        if self._early or self._must_be_http:
+            self._end(Reset())
+        else:
+            self._open()
 
     def _judge_hello(self, hello: Hello) -> None:
         target = self._known_target()

@@ -108,7 +108,10 @@ class CallerFinder:
         ``done`` is called once, at once or later. As long as the caller keeps its end of the
         connection open, no other socket can have these two ends, so one look is enough.
         """
-        owner = find_tcp(self._diag, local, remote)
+        try:
+            owner = find_tcp(self._diag, local, remote)
+        except OSError:  # the kernel does not say: as unknown as a socket that is gone
+            owner = None
         if owner is None or owner.inode == 0:
             done(_unknown(CallerProblem.VANISHED))
             return

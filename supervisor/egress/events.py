@@ -66,9 +66,8 @@ def _request(report: RequestEnded) -> dict[str, object]:
         "code": None if record.code is None else record.code.name,
         "bytes_up": record.bytes_up,
         "bytes_down": record.bytes_down,
-        "rule": report.rule,
     }
-    return fields | _actor(report.callers)
+    return fields | _actor(report.callers) | _rule(report.decision)
 
 
 def _destination(target: Target | None) -> dict[str, object]:

@@ -8,7 +8,10 @@ tests. RFC 9110 and 9112; the rules that go beyond them stand next to each refus
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal
 
 from supervisor.egress import codes
@@ -18,6 +21,8 @@ from supervisor.errors import Code
 MAX_HEAD = 16 * 1024
 MAX_HEADERS = 100
 MAX_TARGET = 8 * 1024
+# Header blocks that are kept parsed, up to this size each: 1 MiB in all.
+REMEMBERED, MAX_REMEMBERED = 512, 1024
 # 19 digits are below 2^63; no body is longer.
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -64,7 +69,7 @@ class Request:
     target: str
     minor: int
     headers: Headers
-    fields: dict[bytes, bytes]
+    fields: Mapping[bytes, bytes]
     framing: Framing
     keep_alive: bool
     nominated: frozenset[bytes]
@@ -78,7 +83,7 @@ class Response:
     reason: bytes
     minor: int
     headers: Headers
-    fields: dict[bytes, bytes]
+    fields: Mapping[bytes, bytes]
     framing: Framing
     keep_alive: bool
     nominated: frozenset[bytes]
@@ -110,7 +115,10 @@ def parse_request(head: bytes) -> Request:
         raise HeadError(codes.HTTP_VERSION, "not HTTP/1.0 or HTTP/1.1", 505)
     if len(target) > MAX_TARGET:
         raise HeadError(codes.HTTP_TOO_LARGE, f"the target is longer than {MAX_TARGET} bytes", 414)
-    headers, fields, lengths = _parse_headers(head, line.end())
+    # A client's requests differ in their first line and are alike in the rest.
+    block = head[line.end() :]
+    parse = _remembered_headers if len(block) <= MAX_REMEMBERED else _parse_headers
+    headers, fields, lengths = parse(block)
     nominated = _nominated(fields)
     number = int(minor)
     return Request(
@@ -130,7 +138,7 @@ def parse_response(head: bytes, method: str) -> Response:
     line = _STATUS_LINE.match(head)
     if line is None:
         raise HeadError(codes.UPSTREAM_INVALID, "the status line is not 'HTTP/1.x NNN reason'")
-    headers, fields, lengths = _parse_headers(head, line.end())
+    headers, fields, lengths = _parse_headers(head[line.end() :])
     nominated = _nominated(fields)
     minor, status = int(line[1]), int(line[2])
     bodiless = method == "HEAD" or status < 200 or status in (204, 304)
@@ -147,17 +155,17 @@ def parse_response(head: bytes, method: str) -> Response:
     )
 
 
-def _parse_headers(head: bytes, at: int) -> tuple[Headers, dict[bytes, bytes], int]:
+def _parse_headers(head: bytes) -> tuple[Headers, Mapping[bytes, bytes], int]:
     """All header lines, the joined view, and how many Content-Length there were."""
-    block = _HEADER_BLOCK.match(head, at)
+    block = _HEADER_BLOCK.match(head)
     end = len(head) - 2
     if block is None or block.end() != end:
-        shown = head[block.end() if block else at :][:40].split(b"\r")[0]
+        shown = head[block.end() if block else 0 :][:40].split(b"\r")[0]
         raise HeadError(codes.HTTP_SYNTAX, f"a header line is malformed: {shown!r}")
     headers = []
     fields: dict[bytes, bytes] = {}
     lengths = 0
-    for line in head[at:end].split(b"\r\n")[:-1]:
+    for line in head[:end].split(b"\r\n")[:-1]:
         name, _, value = line.partition(b":")
         value = value.strip(b" \t")
         lower = name.lower()
@@ -171,14 +179,17 @@ def _parse_headers(head: bytes, at: int) -> tuple[Headers, dict[bytes, bytes], i
             fields[lower] = value
     if len(headers) > MAX_HEADERS:
         raise HeadError(codes.HTTP_TOO_LARGE, f"more than {MAX_HEADERS} headers", 431)
-    return tuple(headers), fields, lengths + (b"content-length" in fields)
+    lengths += b"content-length" in fields
+    return tuple(headers), MappingProxyType(fields), lengths
 
+
+_remembered_headers = lru_cache(REMEMBERED)(_parse_headers)
 
 _NOTHING: frozenset[bytes] = frozenset()
 _KEEP_ALIVE = frozenset({b"keep-alive"})
 
 
-def _nominated(fields: dict[bytes, bytes]) -> frozenset[bytes]:
+def _nominated(fields: Mapping[bytes, bytes]) -> frozenset[bytes]:
     """The options that Connection names, which a proxy must not pass on."""
     connection = fields.get(b"connection")
     if connection is None:
@@ -197,7 +208,7 @@ def _keeps_alive(nominated: frozenset[bytes], minor: int) -> bool:
     return minor == 1 or b"keep-alive" in nominated
 
 
-def _request_framing(fields: dict[bytes, bytes], lengths: int, minor: int) -> Framing:
+def _request_framing(fields: Mapping[bytes, bytes], lengths: int, minor: int) -> Framing:
     coding = fields.get(b"transfer-encoding")
     if coding is None:
         return _length(fields, lengths) if lengths else 0
@@ -209,7 +220,7 @@ def _request_framing(fields: dict[bytes, bytes], lengths: int, minor: int) -> Fr
     return "chunked"
 
 
-def _response_framing(fields: dict[bytes, bytes], lengths: int) -> Framing:
+def _response_framing(fields: Mapping[bytes, bytes], lengths: int) -> Framing:
     coding = fields.get(b"transfer-encoding")
     if coding is not None:
         if coding.lower() != b"chunked" or lengths:
@@ -218,7 +229,7 @@ def _response_framing(fields: dict[bytes, bytes], lengths: int) -> Framing:
     return _length(fields, lengths) if lengths else "until-close"
 
 
-def _length(fields: dict[bytes, bytes], lengths: int) -> int:
+def _length(fields: Mapping[bytes, bytes], lengths: int) -> int:
     value = fields[b"content-length"]
     if lengths > 1 or not _LENGTH.fullmatch(value):
         raise HeadError(codes.HTTP_FRAMING, "Content-Length is not one decimal number")

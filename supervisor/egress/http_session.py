@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from policy.decide import decide_connection, decide_request
 from policy.decision import Admission as Granted
+from policy.decision import Decision
 from policy.intent import ConnectionIntent, RequestIntent
 from supervisor.egress import codes
 from supervisor.egress.admit import connection_intent
@@ -75,7 +76,7 @@ class HttpSession:
         self._talk = Conversation(bound=bound, new_id=service.new_id)
         self._asked: Decide | None = None
         self._granted: tuple[Target, Granted] | None = None
-        self._rule: str | None = None
+        self._decision: Decision | None = None
         self._state = (Phase.HEAD, True)
         self._since = self._active = service.poller.now
         self._todo: deque[Command] = deque()
@@ -93,6 +94,8 @@ class HttpSession:
         """Begin, with what the client sent already."""
         if early:
             self._run(self._talk.client_data(early))
+        if self._client.has_ended:
+            self._run(self._talk.client_closed())
         self._client.pull()
 
     # --- commands
@@ -134,8 +137,9 @@ class HttpSession:
                 self._client.abort()
             case Record():
                 self._service.report(
-                    RequestEnded(callers=self._callers, record=command, rule=self._rule)
+                    RequestEnded(callers=self._callers, record=command, decision=self._decision)
                 )
+                self._decision = None
             case OpenTunnel():
                 self._open_tunnel(command)
             case Switch(to_upstream=up, to_client=down):
@@ -150,7 +154,6 @@ class HttpSession:
         """Ask policy about one request, under each of the names that its target has."""
         target = self._service.names.of_authority(asked.authority)
         callers = self._callers
-        self._rule = None
         if target is None or callers is None:
             return Denied(code=codes.NAME_UNKNOWN, cause=f"{asked.authority} stands for no name")
         path, separator, query = asked.path.partition("?")
@@ -173,15 +176,15 @@ class HttpSession:
         made = decide_connection(index, connection)
         request = RequestIntent(connection=connection, method=asked.method, path=path, query=query)
         decision = decide_request(index, request) if made.is_forwarded else made
-        if decision.rule is not None:
-            self._rule = decision.rule.path
+        self._decision = decision
+        rule = None if decision.rule is None else decision.rule.path
         if not decision.is_forwarded or made.admission is None:
             code = Code(*decision.code)
             cause = decision.detail or code.meaning
-            return Denied(code=code, cause=cause, rule=self._rule)
+            return Denied(code=code, cause=cause, rule=rule)
         if asked.upgrade and made.admission.inspect - made.admission.not_enforced:
             cause = "the endpoint's requests are judged one by one"
-            return Denied(code=codes.HTTP_UPGRADE, cause=cause, rule=self._rule)
+            return Denied(code=codes.HTTP_UPGRADE, cause=cause, rule=rule)
         return made.admission, path if decision.path is None else decision.path
 
     def _connect(self) -> None:
@@ -198,7 +201,7 @@ class HttpSession:
         elif isinstance(result, Failure):
             self._run(self._talk.connect_failed(result.code, result.cause, result.status))
         else:
-            self._upstream = Link(self._service.poller, result, self)
+            self._upstream = Link(self._service.poller, result, self, is_watched=True)
             self._run(self._talk.connected())
             self._pull_both()
 

@@ -42,13 +42,18 @@ class LinkOwner(Protocol):
 
 
 class Link:
-    """A connected non-blocking socket with an owner; see the module's text."""
+    """A connected non-blocking socket with an owner; see the module's text.
+
+    ``is_watched``: the poller knows the socket already, from whoever made the connection.
+    """
 
     __slots__ = (
         "_backlog", "_ended", "_ending", "_finishing", "_lingered", "_poller", "_readable", "owner", "sock",
     )  # fmt: skip
 
-    def __init__(self, poller: Poller, sock: socket.socket, owner: LinkOwner) -> None:
+    def __init__(
+        self, poller: Poller, sock: socket.socket, owner: LinkOwner, *, is_watched: bool = False
+    ) -> None:
         self.sock: socket.socket | None = sock
         self._poller = poller
         self.owner = owner
@@ -58,15 +63,17 @@ class Link:
         self._ending = True  # not known: looked for until the kernel says that there is nothing
         self._finishing = False
         self._lingered = 0
-        try:
-            poller.replace(sock.fileno(), self._ready)
-        except KeyError:
-            poller.add(sock.fileno(), self._ready)
+        (poller.replace if is_watched else poller.add)(sock.fileno(), self._ready)
 
     @property
     def backlog(self) -> int:
         """Bytes that were sent and that the kernel has not taken yet."""
         return len(self._backlog)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the peer's end was read already."""
+        return self._ended
 
     @property
     def has_input(self) -> bool:

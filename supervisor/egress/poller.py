@@ -24,6 +24,11 @@ READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLER
 WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 # Enough that a burst costs few calls, few enough that asyncio's own work is not kept waiting.
 MAX_BATCH = 256
+# An iteration of asyncio costs as much as half a connection, so a busy set is served for so long
+# before asyncio gets its turn (what it keeps can wait that long) ...
+SLICE_S = 0.005
+# ... and a set that was busy is given so long to become busy again.
+LULL_S = 0.001
 
 Handler = Callable[[int], None]
 
@@ -39,6 +44,8 @@ class Poller:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._later: deque[Callable[[], None]] = deque()
+        self._is_turning = False
+        self._wake: Callable[[], None] | None = None
         self.now = time.monotonic()
 
     def add(self, fd: int, handler: Handler, events: int = EDGES) -> None:
@@ -58,32 +65,51 @@ class Poller:
         self._epoll.unregister(fd)
 
     def later(self, action: Callable[[], None]) -> None:
-        """Run ``action`` in the next turn: how a busy flow lets the others go first."""
-        self._later.append(action)
+        """Run ``action`` at the end of this turn, or in the next one if that is where it ends up.
 
-    def turn(self, timeout: float = 0.0) -> None:
-        """Deliver one batch of edges and what was put off; waits at most ``timeout`` seconds."""
+        How a busy flow lets the others go first.
+        """
+        self._later.append(action)
+        if self._wake is not None and not self._is_turning:
+            self._wake()  # asked for by asyncio's side: no edge will come to start a turn
+
+    def turn(self, timeout: float = 0.0) -> bool:
+        """Deliver one batch of edges and what was put off; waits at most ``timeout`` seconds.
+
+        Says whether there was anything to do.
+        """
         batch = self._epoll.poll(0.0 if self._later else timeout, MAX_BATCH)
         self.now = time.monotonic()
+        self._is_turning = True
         for fd, events in batch:
             handler = self._handlers.get(fd)
             if handler is not None:
                 handler(events)
-        for _ in range(len(self._later)):
+        put_off = len(self._later)
+        for _ in range(put_off):
             self._later.popleft()()
+        self._is_turning = False
+        return bool(batch) or put_off > 0
 
     def attach(self, loop: "asyncio.AbstractEventLoop") -> None:
         """Let ``loop`` drive the turns until ``detach``."""
 
         def once() -> None:
-            self.turn()
+            end = time.monotonic() + SLICE_S
+            while self.turn(LULL_S) and self.now < end:
+                pass
             if self._later:
-                loop.call_soon(once)
+                wake()
 
+        def wake() -> None:
+            loop.call_soon(once)
+
+        self._wake = wake
         loop.add_reader(self._epoll.fileno(), once)
 
     def detach(self, loop: "asyncio.AbstractEventLoop") -> None:
         """The loop no longer drives the turns."""
+        self._wake = None
         loop.remove_reader(self._epoll.fileno())
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from policy.decision import Decision
 from policy.index import Index
 from supervisor.egress.admit import Opened, Refused
 from supervisor.egress.caller import Callers, Done
@@ -32,11 +33,11 @@ class TunnelEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestEnded:
-    """One plain-HTTP request is over."""
+    """One plain-HTTP request is over; ``decision`` is policy's, None where it was not asked."""
 
     callers: Callers | None
     record: Record
-    rule: str | None
+    decision: Decision | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,7 +114,7 @@ class TunnelSession:
         if isinstance(result, Failure):
             self._run(self._admission.unreachable(result.code, result.cause, result.status))
             return
-        self._upstream = Link(self._service.poller, result, self)
+        self._upstream = Link(self._service.poller, result, self, is_watched=True)
         upstream = self._upstream
         self._run(self._admission.reached())
         # The edges of what came before the link was there are gone, so ask once.

@@ -17,6 +17,7 @@ from supervisor.fence.request import Served
 from supervisor.fence.setup import MAP_IDS, MAPPED, NO, report_done, yes_or_no
 from supervisor.fence.surroundings import (
     effective_capabilities,
+    has_ipv6,
     may_make_network_namespace,
     obstacles,
 )
@@ -32,7 +33,6 @@ from supervisor.kernel.namespaces import (
 from supervisor.kernel.netlink import NETLINK_SOCK_DIAG, NetlinkSocket
 from supervisor.kernel.ruleset import Table
 
-IPV6_SWITCH = "/proc/sys/net/ipv6/conf/lo/disable_ipv6"
 # Connections that wait while egress starts or is restarted; the kernel caps it at somaxconn.
 BACKLOG = 4096
 
@@ -139,16 +139,6 @@ def _wire_to_ourselves() -> bool:
             rtnetlink.add_address(route, source)
             rtnetlink.add_local_route(route, source.network.supernet(new_prefix=0), source.ip)
     return ipv6
-
-
-def has_ipv6() -> bool:
-    """Can lo have an IPv6 address? Not with ipv6.disable=1 on the kernel's command line or the
-    sysctl disable_ipv6."""
-    try:
-        with open(IPV6_SWITCH, encoding="utf-8") as switch:
-            return switch.readline().strip() == "0"
-    except FileNotFoundError:
-        return False
 
 
 def listeners(

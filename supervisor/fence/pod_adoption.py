@@ -9,11 +9,11 @@ from socket import socket
 from supervisor.errors import Refusal
 from supervisor.fence import codes, pod
 from supervisor.fence.compare import require_equal
-from supervisor.fence.construction import has_ipv6, listeners, step, watchers
+from supervisor.fence.construction import listeners, step, watchers
 from supervisor.fence.names import TABLE
 from supervisor.fence.request import PodRequest, Served
 from supervisor.fence.setup import report_done, yes_or_no
-from supervisor.fence.surroundings import CAP_NET_ADMIN, effective_capabilities
+from supervisor.fence.surroundings import CAP_NET_ADMIN, effective_capabilities, has_ipv6
 from supervisor.kernel import nftables
 from supervisor.kernel.netlink import NetlinkSocket
 from supervisor.kernel.ruleset import Held

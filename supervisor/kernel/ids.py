@@ -1,12 +1,11 @@
 """setgroups(2), setresgid(2), setresuid(2), setfsuid(2): who a process is."""
 
-import ctypes
+import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from supervisor.kernel.libc import SyscallError, libc
-
-libc.setfsuid.argtypes = [ctypes.c_uint]
 
 
 def _call(name: str, function: Callable[..., None], *arguments: object) -> None:
@@ -31,9 +30,26 @@ def setresuid(uid: int) -> None:
     _call("setresuid", os.setresuid, uid, uid, uid)
 
 
-def setfsuid(uid: int) -> int:
-    """Be ``uid`` in what this thread does to files; the one before. Needs CAP_SETUID.
+@contextmanager
+def as_file_owner(uid: int, gid: int) -> Iterator[None]:
+    """For files and ``/proc`` only, be another user: setfsgid(2), setfsuid(2).
 
-    The call cannot say that it failed: without the capability nothing changes.
+    Needs CAP_SETUID and CAP_SETGID. The kernel then sees what that user sees of its own processes
+    (ptrace(2), PTRACE_MODE_READ_FSCREDS), so that no capability over everybody's is needed.
     """
-    return int(libc.setfsuid(uid))
+    before = os.geteuid(), os.getegid()
+    _setfs("setfsgid", gid)
+    try:
+        _setfs("setfsuid", uid)
+        yield
+    finally:
+        _setfs("setfsuid", before[0])
+        _setfs("setfsgid", before[1])
+
+
+def _setfs(name: str, number: int) -> None:
+    call = getattr(libc, name)
+    call(number)
+    # Both return the id before the call and never an error: only asking again tells.
+    if call(-1) != number:
+        raise SyscallError(errno.EPERM, name, str(number))

@@ -65,16 +65,18 @@ class EgressKeeper:
         *,
         spec: EgressSpec,
         policy: bytes,
+        workload: tuple[int, int] | None,
         loop: Loop,
         log: Log,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
+        self._workload = workload
         self._spec = spec
         self._policy = _Policy(policy)
         self._loop = loop
         self._log = log
         self._restarts = Restarts()
-        self._owners = Owners()
+        self._owners = Owners(workload=workload)
         self._on_ready = on_ready
         self._not_workload: frozenset[int] = frozenset()
         self._running: _Running | None = None
@@ -166,7 +168,7 @@ class EgressKeeper:
             self._loop.unwatch(channel.fileno())
             channel.close()
         self._running = None
-        self._owners = Owners(not_workload=self._not_workload)
+        self._owners = Owners(workload=self._workload)
         if self._down_since is None:
             self._down_since = now
         code = os.waitstatus_to_exitcode(status)

@@ -17,6 +17,8 @@ PASSED = frozenset(
     VIRTUAL_ENV CONDA_PREFIX DEBIAN_FRONTEND CI""".split()
 )
 PASSED_PREFIXES = ("LC_",)
+PROXY_VARIABLES = tuple("HTTP_PROXY HTTPS_PROXY ALL_PROXY http_proxy https_proxy all_proxy".split())
+NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")
 # The supervisor's own inputs, and the reference's: never for the workload.
 RESERVED_PREFIXES = ("SANDBOX_", "OPENSHELL_", "SUPERVISOR_", "@")
 
@@ -35,12 +37,14 @@ def build(
     identity: Mapping[str, str],
     named: Iterable[str] = (),
     pass_all: bool = False,
+    proxy_port: int | None = None,
 ) -> Environment:
     """Build the environment of a launch.
 
     ``identity`` holds HOME, USER, LOGNAME, SHELL. ``named`` are the operator's ``NAME`` (take the
     container's value, nothing if it has none) and ``NAME=VALUE``. ``pass_all`` takes over every
     variable of the container but the reserved ones: the operator trusts the image's ENV.
+    ``proxy_port`` offers egress' explicit proxy to programs that want one; nothing needs it.
     """
     variables = {"PATH": DEFAULT_PATH}
     variables |= {
@@ -54,6 +58,9 @@ def build(
             variables[name] = value
         elif name in container:
             variables[name] = container[name]
+    if proxy_port is not None:
+        variables |= dict.fromkeys(PROXY_VARIABLES, f"http://127.0.0.1:{proxy_port}")
+        variables |= dict.fromkeys(NO_PROXY_VARIABLES, "127.0.0.1,localhost,::1")
     variables |= identity
     withheld = [name for name in container if name not in variables and not is_reserved(name)]
     return Environment(variables=variables, withheld=tuple(sorted(withheld)))

@@ -104,6 +104,9 @@ class Loop:
             self._turn()
         if self._terminal is not None:
             self._drain(self._terminal)
+        for keeper in self._keepers:
+            for pid in keeper.pids():
+                os.kill(pid, signal.SIGKILL)  # before they notice that we end, and complain
         return self._finish
 
     def _turn(self) -> None:

@@ -6,13 +6,12 @@ may be in several processes (fork, SCM_RIGHTS), so a hint only says where to loo
 always looks at all of them. Nothing is parsed but ``/proc`` and 20 fixed bytes of a question.
 """
 
+import contextlib
 import os
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 
 from supervisor.egress.owner_messages import (
     MAX_ANCESTORS,
@@ -24,7 +23,7 @@ from supervisor.egress.owner_messages import (
     Question,
 )
 from supervisor.kernel import procfs
-from supervisor.kernel.ids import setfsuid
+from supervisor.kernel.ids import as_file_owner
 
 SLICE_S = 0.005  # one turn of the monitor's loop
 BUDGET_S = 0.050  # one question in all; over it the connection is denied with its own code
@@ -54,9 +53,18 @@ class _Work:
 
 
 class Owners:
-    """A queue of questions, worked off in slices."""
+    """A queue of questions, worked off in slices.
 
-    def __init__(self, *, not_workload: frozenset[int] = frozenset()) -> None:
+    ``workload`` is its (uid, gid) where ours are others: it owns the processes to look into.
+    """
+
+    def __init__(
+        self,
+        *,
+        workload: tuple[int, int] | None = None,
+        not_workload: frozenset[int] = frozenset(),
+    ) -> None:
+        self._workload = workload
         self._queue: deque[_Work] = deque()
         self._not_workload = not_workload
         self._last_holder = 0
@@ -83,7 +91,12 @@ class Owners:
         """Search for at most SLICE_S; yields what was answered meanwhile."""
         end = time.monotonic() + SLICE_S
         while self._queue and time.monotonic() < end:
-            found = self._advance(self._queue[0])
+            with (
+                contextlib.nullcontext()
+                if self._workload is None
+                else as_file_owner(*self._workload)
+            ):
+                found = self._advance(self._queue[0])
             if found is not None:
                 self._queue.popleft()
                 yield found
@@ -111,7 +124,8 @@ class Owners:
             for _ in work.steps:
                 work.spent_s += time.monotonic() - started
                 return None if work.spent_s <= BUDGET_S else _over_budget(work.question)
-            return _describe(work.question, work.holders, self._not_workload | {0, os.getpid()})
+            beyond = self._not_workload | {0, os.getpid()}
+            return _describe(work.question, work.holders, beyond)
         except _Problem as problem:
             return Found(_problem(work.question, problem.outcome))
 
@@ -124,30 +138,6 @@ def _over_budget(question: Question) -> Found:
     return Found(_problem(question, Outcome.OVER_BUDGET))
 
 
-@contextmanager
-def _as_owner_of(path: str) -> Iterator[None]:
-    """Read as whom the file belongs to.
-
-    ``/proc/PID/fd`` is its owner's alone (root's, where the process made itself undumpable): other
-    than the links in it, CAP_SYS_PTRACE does not open it, and CAP_DAC_READ_SEARCH we may not have.
-    """
-    if os.geteuid() != 0:
-        yield
-        return
-    before = setfsuid(os.stat(path).st_uid)
-    try:
-        yield
-    finally:
-        setfsuid(before)
-
-
-def _is_of(pid: int, uid: int) -> bool:
-    try:
-        return uid in procfs.read_status(pid).uids
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def _holds(pid: int, wanted: str, uid: int, holders: list[int]) -> Iterator[None]:
     """Look through the descriptors of one process; adds it to ``holders`` if it has the socket.
 
@@ -155,18 +145,13 @@ def _holds(pid: int, wanted: str, uid: int, holders: list[int]) -> Iterator[None
     """
     directory = f"/proc/{pid}/fd"
     try:
-        with _as_owner_of(directory):
-            entries = os.scandir(directory)
-        with entries:
-            while True:
-                with _as_owner_of(directory):
-                    names = [entry.name for entry in islice(entries, DESCRIPTORS_PER_STEP)]
-                    found = any(_link(f"{directory}/{name}") == wanted for name in names)
-                if found:
+        with os.scandir(directory) as entries:
+            for number, entry in enumerate(entries):
+                if number % DESCRIPTORS_PER_STEP == 0:
+                    yield
+                if _link(f"{directory}/{entry.name}") == wanted:
                     holders.append(pid)
-                if found or not names:
                     return
-                yield
     except (FileNotFoundError, ProcessLookupError):
         return  # it ended; a process that starts later got the socket from one that we still see
     except PermissionError:
@@ -180,6 +165,13 @@ def _link(path: str) -> str | None:
         return os.readlink(path)
     except FileNotFoundError:
         return None  # closed since it was listed
+
+
+def _is_of(pid: int, uid: int) -> bool:
+    try:
+        return uid in procfs.read_status(pid).uids
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it ended
 
 
 def _is_below_us(pid: int) -> bool:
@@ -219,8 +211,7 @@ class _Programs:
     def index(self, pid: int) -> int:
         """Open ``/proc/PID/exe`` (the file itself, whatever its name is by now); its number."""
         link = f"/proc/{pid}/exe"
-        with _as_owner_of(link):
-            descriptor = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
         path = os.readlink(os.fsencode(link))
         for number, known in enumerate(self.paths):
             if known == path and os.path.sameopenfile(self.descriptors[number], descriptor):

@@ -2,12 +2,6 @@
 
 from supervisor.errors import Code
 
-NOT_THE_IDENTITY = Code(
-    "sidecar.not-the-identity",
-    "The agent's container does not start as exactly the unprivileged identity it shall have.",
-    "Set runAsUser, runAsGroup, drop ALL and allowPrivilegeEscalation: false on it. Use 'sidecar' "
-    "for the container that enforces the network, or --mode full for one that does everything.",
-)
 SIDECAR_PRIVILEGES = Code(
     "sidecar.privileges",
     "The sidecar starts neither as uid 0 with its capabilities nor unprivileged as egress' uid.",
@@ -23,6 +17,11 @@ NO_SIDECAR = Code(
     "sidecar.not-there",
     "The sidecar did not answer in time, so the workload was not started.",
     "Look at the sidecar's and net-init's own end; 'kubectl logs POD -c sidecar' shows their cause.",
+)
+TOLD_TO_END = Code(
+    "sidecar.told-to-end",
+    "The agent's half was told to end before the sidecar had answered.",
+    "Nothing, if the pod was meant to end.",
 )
 VERSION_SKEW = Code(
     "sidecar.version-skew",

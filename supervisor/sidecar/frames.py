@@ -135,7 +135,9 @@ FromAgent = Hello | Started | Exited | Alive
 FromSidecar = Welcome | Update | Ready | Stop | Terminate | Noted | Refused | Alive
 Message = FromAgent | FromSidecar
 
-HELLO, STARTED, EXITED, ALIVE, WELCOME, UPDATE, READY, STOP, NOTED, REFUSED, TERMINATE = range(1, 12)
+HELLO, STARTED, EXITED, ALIVE, WELCOME, UPDATE, READY, STOP, NOTED, REFUSED, TERMINATE = range(
+    1, 12
+)
 _PLAIN: dict[int, Message] = {
     ALIVE: Alive(),
     READY: Ready(),

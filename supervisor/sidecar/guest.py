@@ -34,7 +34,6 @@ from supervisor.sidecar.frames import (
 from supervisor.sidecar.guest_states import ANSWER_S, Guest
 from supervisor.sidecar.version import RELEASE
 
-ATTACH_S = 120.0  # the sidecar's image may have to be pulled first
 RETRY_S = 0.1
 NOTED_S = 2.0  # for the sidecar to hear the exit status; the container's end says it, too
 MAX_DESCRIPTORS = 1
@@ -57,6 +56,8 @@ def attach(shared: str, *, on_loss: OnLoss, wait_s: float) -> Attached:
     end = time.monotonic() + wait_s
     why = "it never listened"
     while time.monotonic() < end:
+        if told := signal.sigpending() & {signal.SIGTERM, signal.SIGINT}:
+            raise Refusal(codes.TOLD_TO_END, f"{min(told).name} while waiting for the sidecar")
         try:
             connection = connect(shared)
         except OSError as error:
@@ -148,7 +149,14 @@ class ControlGuest:
     """A Keeper of the loop around one Guest."""
 
     def __init__(
-        self, attached: Attached, *, shared: str, on_loss: OnLoss, lost_s: float, loop: Loop, log: Log
+        self,
+        attached: Attached,
+        *,
+        shared: str,
+        on_loss: OnLoss,
+        lost_s: float,
+        loop: Loop,
+        log: Log,
     ) -> None:
         self.document = attached.document
         self._guest = Guest(

@@ -272,9 +272,7 @@ class Host:
             return [EndAgent(), *self._finish(SUPERVISOR_STATUS, self._cause)]
         return self._finish(0, None)  # told to stop, and the agent took longer than the grace
 
-    def _greet(
-        self, hello: Hello, others: int | None, fresh: bytes, now: float
-    ) -> list[Command]:
+    def _greet(self, hello: Hello, others: int | None, fresh: bytes, now: float) -> list[Command]:
         if hello.release != RELEASE:
             cause = f"the sidecar is release {RELEASE}, the agent's half {hello.release!r}"
             return self._refuse(codes.VERSION_SKEW, cause, now)

@@ -26,13 +26,13 @@ POLICY_LOADER = Code(
 MODE_NEEDS_UNPRIVILEGED = Code(
     "startup.mode-needs-unprivileged",
     "--mode network-only is for a container that already runs unprivileged.",
-    "Use 'sidecar' for the container that enforces the network, or --mode full for one "
-    "container that does everything.",
+    "Set runAsUser, runAsGroup, drop ALL and allowPrivilegeEscalation: false on it. Use 'sidecar' "
+    "for the container that enforces the network, or --mode full for one that does everything.",
 )
-MODE_UNSUPPORTED = Code(
-    "startup.mode-unsupported",
-    "This build does not have what the mode needs.",
-    "Use --mode full.",
+POLICY_FROM_SIDECAR = Code(
+    "startup.policy-from-sidecar",
+    "With --mode network-only the policy comes from the sidecar, over the control channel.",
+    "Name the policy to 'net-init' and 'sidecar', and not to this container.",
 )
 CAPABILITY_MISSING = Code(
     "startup.capability-missing",
@@ -49,15 +49,26 @@ SECLUSION_FAILED = Code(
     "Making the workload's own process ids and mounts failed in a way that was not foreseen.",
     "Out of memory is the usual reason; run 'sandbox-supervisor doctor'.",
 )
+ADDRESS_TAKEN = Code(
+    "startup.address-taken",
+    "The name under which 'report' finds the supervisor is in use.",
+    "Look for another supervisor in this very container.",
+)
+NO_SANDBOX = Code(
+    "startup.no-sandbox",
+    "No supervisor answers in this container.",
+    "Run the command inside the container of a running sandbox (podman exec, kubectl exec), as root "
+    "or as the supervisor's own user.",
+)
+PROOF_FAILED = Code(
+    "startup.proof-failed",
+    "In the workload's confinement something forbidden succeeded, or something allowed failed.",
+    "Report it with the kernel version and the container engine; the cause names the probes.",
+)
 CONTROL_REQUIRED = Code(
     "startup.control-required",
     "The policy requires a control that this container cannot give.",
     "Give the container what the cause names, or take the control out of 'supervisor: require'.",
-)
-PID_LIMIT = Code(
-    "startup.pid-limit",
-    "The container has no limit on its number of processes.",
-    "Start it with --pids-limit (podman) or set the kubelet's podPidsLimit.",
 )
 FENCE_FORM = Code(
     "startup.fence-form",

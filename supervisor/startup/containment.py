@@ -1,16 +1,33 @@
-"""From what was planned and done to the containment report. Pure."""
+"""From what was planned and done to the containment report. Pure, but for our own digest file."""
 
+import os
 from collections.abc import Iterator
 
-from supervisor.startup.execute import Running
+from supervisor.settings import runtime_tree
 from supervisor.startup.facts import Facts
 from supervisor.startup.plan import Plan
+from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.report import ContainmentReport, Control
+from supervisor.startup.running import Running, fence_of
 from supervisor.startup.stages import Stages
 
+# What a toggle of the policy costs.
+OPENED = {
+    "nested_sandbox": "new user, PID, network and IPC namespaces and chroot are allowed, which widens"
+    " the kernel's surface; files below /proc may be written, so that processes of the sandbox can"
+    " write each other's memory",
+    "debugger": "processes of the sandbox can trace each other, and start without address"
+    " randomisation",
+}
+# Beside the runtime's files, where the build left one: the digest of the whole tree.
+DIGEST_FILE = "digest"
+DIGEST_BYTES = 64
 
-def containment(plan: Plan, running: Running, facts: Facts, stages: Stages) -> ContainmentReport:
-    """What holds now, from what was done and read back."""
+
+def containment(
+    plan: Plan, running: Running, facts: Facts, policy: LoadedPolicy, stages: Stages
+) -> ContainmentReport:
+    """What holds now, from what was done, read back and proved."""
     identity = plan.identity
     return ContainmentReport(
         identity={
@@ -20,9 +37,11 @@ def containment(plan: Plan, running: Running, facts: Facts, stages: Stages) -> C
             "groups": list(identity.groups),
             "sources": dict(identity.sources),
         },
-        policy={"file": plan.policy.file},
+        policy={"file": plan.policy.file, "sha256": _digest_of(policy.whole)},
         kernel=facts.kernel,
-        controls=(*_held(running), *_absent(plan)),
+        runtime={"tree": runtime_tree(), "sha256": _runtime_digest()},
+        controls=(*_held(running), *_opened(plan), *_absent(plan, running)),
+        proof={} if running.proof is None else running.proof.as_dict(),
         warnings=(*plan.warnings, *running.notes),
         withheld=plan.withheld,
         workspace={} if running.workspace is None else running.workspace.as_dict(),
@@ -30,12 +49,28 @@ def containment(plan: Plan, running: Running, facts: Facts, stages: Stages) -> C
     )
 
 
+def _digest_of(policy: bytes) -> str | None:
+    """The digest of the policy as it is enforced, normalised; None for the built-in one."""
+    from hashlib import sha256
+
+    return sha256(policy).hexdigest() if policy else None
+
+
+def _runtime_digest() -> str | None:
+    try:
+        with open(os.path.join(runtime_tree(), DIGEST_FILE), encoding="ascii") as file:
+            return file.read(DIGEST_BYTES)
+    except (OSError, UnicodeDecodeError):
+        return None  # a developer's checkout has none
+
+
 def _held(running: Running) -> Iterator[Control]:
     yield Control(
         name="privileges",
         state="enforced",
         mechanism="ids, groups, five capability sets, no_new_privs",
-        verified="read back before exec; becoming root again refused",
+        verified="read back before exec; proved",
+        probes=_proved(running, "privileges"),
     )
     yield _network(running)
     yield _files(running)
@@ -43,21 +78,33 @@ def _held(running: Running) -> Iterator[Control]:
         name="system calls",
         state="enforced",
         mechanism="seccomp allow-list",
-        verified="installed without error",
+        verified="proved",
+        probes=_proved(running, "system calls"),
     )
+    yield _processes(running)
+
+
+def _proved(running: Running, control: str) -> int:
+    return 0 if running.proof is None else len(running.proof.tried.get(control, ()))
 
 
 def _network(running: Running) -> Control:
-    if running.fence is None:
-        raise ValueError("a plan without a fence cannot have been executed")
-    fence = running.fence.report
+    fence = fence_of(running).report
     through = "through a user namespace" if fence.user_namespace else "with CAP_SYS_ADMIN"
     mechanism = {
         "namespace": f"own network namespace {through}, lo only, {fence.rules} rules",
         "loopback-only": "the container's own namespace, which has lo only",
         "pod": f"{fence.rules} rules in the pod's namespace",
     }[fence.form]
-    return Control(name="network", state="enforced", mechanism=mechanism, verified="read back")
+    if fence_of(running).held_elsewhere:
+        mechanism = "rules in the pod's namespace, held by the sidecar"
+    return Control(
+        name="network",
+        state="enforced",
+        mechanism=mechanism,
+        verified="read back; proved" if fence.rules else "proved",
+        probes=_proved(running, "network"),
+    )
 
 
 def _files(running: Running) -> Control:
@@ -66,21 +113,54 @@ def _files(running: Running) -> Control:
         raise ValueError("a plan without file rules cannot have been executed")
     bound = sum(not outcome.problem for outcome in files.paths)
     lost = "; ".join(f"{loss.name}: {loss.meaning}" for loss in files.losses)
+    if files.newer_kernel_abi:
+        lost = "; ".join(filter(None, (lost, "the kernel's ABI is newer: rights unknown to us")))
     return Control(
         name="files",
         state="degraded" if files.losses else "enforced",
         mechanism=f"Landlock ABI {files.abi}, {bound} paths" + (f"; lost: {lost}" if lost else ""),
-        verified="ruleset built from opened files",
+        verified="ruleset built from opened files; proved",
+        probes=_proved(running, "files"),
         allowed_by=files.losses[0].permitted_by if files.losses else "",
     )
 
 
-def _absent(plan: Plan) -> Iterator[Control]:
-    for item in plan.degraded:
+def _processes(running: Running) -> Control:
+    made = running.seclusion
+    parts = ["no core dumps, no descriptor but stdio"]
+    if made is not None and made.pid is not None:
+        parts.append("own PID namespace with its own /proc")
+    if made is not None and made.mount is not None:
+        parts.append("own mount namespace")
+    return Control(
+        name="processes",
+        state="enforced",
+        mechanism=", ".join(parts),
+        verified="proved",
+        probes=_proved(running, "processes"),
+    )
+
+
+def _opened(plan: Plan) -> Iterator[Control]:
+    syscalls = plan.policy.supervisor.syscalls
+    toggles = (("nested_sandbox", syscalls.nested_sandbox), ("debugger", syscalls.debugger))
+    for toggle, opened in toggles:
+        if opened:
+            yield Control(
+                name=toggle.replace("_", "-"),
+                state="degraded",
+                mechanism=OPENED[toggle],
+                verified="asked for",
+                allowed_by=f"supervisor.syscalls.{toggle}",
+            )
+
+
+def _absent(plan: Plan, running: Running) -> Iterator[Control]:
+    for item in (*plan.degraded, *running.degraded):
         yield Control(
             name=item.control,
             state="absent",
             mechanism=item.cause,
-            verified="/sys/fs/cgroup",
+            verified="tried, or read from the kernel",
             allowed_by=item.allowed_by,
         )

@@ -3,46 +3,58 @@
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import assert_never
 
 from supervisor.events.log import Log
 from supervisor.fence.request import FencedNamespace, FenceReport
 from supervisor.fence.setup import create_namespace, install_pod_fence
+from supervisor.fence.surroundings import has_ipv6
 from supervisor.identity.write import apply_entries
 from supervisor.kernel import filters, prctl
+from supervisor.kernel.namespaces import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
 from supervisor.monitor.launch import launch
 from supervisor.monitor.spec import Confinement, Launch
 from supervisor.monitor.terminal import Terminal
 from supervisor.startup import landlock_ruleset
+from supervisor.startup.controls import (
+    Degraded,
+    check_minimum,
+    judge,
+    lacking_after_preparation,
+)
 from supervisor.startup.facts import Facts
-from supervisor.startup.landlock_ruleset import FilesystemConfinement
 from supervisor.startup.plan import Plan
+from supervisor.startup.proof.ground import ground_of
+from supervisor.startup.proof.prove import prove, require_no_surprise
+from supervisor.startup.running import Running, confinement_of, fence_of, nflog_of
+from supervisor.startup.seclusion import seclude
 from supervisor.startup.stages import Stages
 from supervisor.startup.steps import (
     AddAccount,
+    CheckControls,
     CloseNetwork,
     ConfineFiles,
     PrepareWorkspace,
+    Prove,
+    RelyOnSidecar,
+    Seclude,
     StartWorkload,
+    Step,
 )
 from supervisor.workspace.execute import execute as prepare_workspace
-from supervisor.workspace.report import Report as WorkspaceReport
 
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWNET = 0x40000000
+STAGES: dict[type, str] = {
+    AddAccount: "accounts",
+    PrepareWorkspace: "workspace",
+    CloseNetwork: "fence",
+    RelyOnSidecar: "fence",
+    Seclude: "seclusion",
+    ConfineFiles: "files",
+    CheckControls: "controls",
+    Prove: "proof",
+    StartWorkload: "launch",
+}
 OVERFLOW_ID = 65534  # how the kernel shows an id that a user namespace does not map
-
-
-@dataclass(slots=True, kw_only=True)
-class Running:
-    """What the steps made; complete once the last one is done."""
-
-    main: int = 0
-    fence: FencedNamespace | None = None
-    workspace: WorkspaceReport | None = None
-    files: FilesystemConfinement | None = None
-    terminal: Terminal | None = None
-    notes: list[str] = field(default_factory=list)
 
 
 def execute(
@@ -61,29 +73,49 @@ def execute(
     for step in plan.steps:
         for line in step.describe():
             log.emit("start.step", level="debug", step=type(step).__name__, what=line)
-        match step:
-            case AddAccount():
-                running.notes += apply_entries("/", step.entries).notes
-                stages.mark("accounts")
-            case PrepareWorkspace():
-                running.workspace = prepare_workspace(step.steps)
-                stages.mark("workspace")
-            case CloseNetwork():
-                running.fence = close_network(step)
-                on_fence(running.fence)
-                stages.mark("fence")
-            case ConfineFiles():
-                running.files = landlock_ruleset.prepare(
-                    step.rules,
-                    compatibility=step.compatibility,
-                    groups=step.groups,
-                    as_workload=step.as_workload,
-                )
-                stages.mark("files")
-            case StartWorkload():
-                _start(step, running, facts)
-                stages.mark("launch")
+        _do(step, running, facts)
+        if isinstance(step, CloseNetwork):
+            on_fence(fence_of(running))
+        stages.mark(STAGES[type(step)])
     return running
+
+
+def _do(step: Step, running: Running, facts: Facts) -> None:
+    match step:
+        case AddAccount():
+            running.notes += apply_entries("/", step.entries).notes
+        case PrepareWorkspace():
+            running.workspace = prepare_workspace(step.steps)
+        case CloseNetwork():
+            running.fence = close_network(step)
+        case RelyOnSidecar():
+            report = FenceReport(
+                form="pod", user_namespace=False, ipv6=has_ipv6(), rules=0, table_owned=False
+            )
+            running.fence = FencedNamespace(net=None, user=None, sockets={}, report=report)
+        case Seclude():
+            running.seclusion = seclude(fence_of(running).user)
+        case ConfineFiles():
+            running.files = landlock_ruleset.prepare(
+                step.rules,
+                compatibility=step.compatibility,
+                groups=step.groups,
+                as_workload=step.as_workload,
+                root=None if running.seclusion is None else running.seclusion.root,
+            )
+        case CheckControls():
+            running.degraded = check_controls(step, running, facts)
+        case Prove():
+            # Exec resets it in the child: until then nobody may look into either of us.
+            prctl.set_undumpable()
+            running.confinement = confinement(step.start, running, facts)
+            running.ground = ground_of(step.start, running, facts)
+            running.proof = prove(running.ground, running.confinement, nflog_of(running))
+            require_no_surprise(running.proof)
+        case StartWorkload():
+            _start(step, running)
+        case _:
+            assert_never(step)
 
 
 def close_network(step: CloseNetwork) -> FencedNamespace:
@@ -101,21 +133,19 @@ def close_network(step: CloseNetwork) -> FencedNamespace:
     return FencedNamespace(net=None, user=None, sockets=fenced.sockets, report=report)
 
 
-def _start(step: StartWorkload, running: Running, facts: Facts) -> None:
-    # The child inherits it and exec resets it: until then nobody may look into either of us.
-    prctl.set_undumpable()
+def _start(step: StartWorkload, running: Running) -> None:
     if step.terminal:
         running.terminal = Terminal()
         stdio = (running.terminal.slave,) * 3
     else:
         stdio = (0, 1, 2)
-    if facts.uid == 0:
+    if os.geteuid() == 0:
         running.notes += hand_over(stdio, step.uid)
     launched = Launch(
         argv=step.argv,
         environment=step.environment,
         cwd=step.cwd,
-        confinement=confinement(step, running, facts),
+        confinement=confinement_of(running),
         monitor=os.getpid(),
         stdio=stdio,
         terminal=step.terminal,
@@ -125,18 +155,36 @@ def _start(step: StartWorkload, running: Running, facts: Facts) -> None:
         running.terminal.start()
 
 
+def check_controls(step: CheckControls, running: Running, facts: Facts) -> tuple[Degraded, ...]:
+    """What the start goes on without. Raises Refusal where the policy requires it."""
+    if running.files is None or running.seclusion is None:
+        raise ValueError("controls are checked after everything is prepared")
+    fence = fence_of(running)
+    check_minimum(step.require, fence, running.files)
+    lacks = lacking_after_preparation(facts, fence, running.seclusion, running.files)
+    return judge(lacks, require=step.require, accept=step.accept)
+
+
 def confinement(step: StartWorkload, running: Running, facts: Facts) -> Confinement:
     """The confinement of a launch: the plan's decisions, and the descriptors made since."""
-    fence = running.fence
+    fence, seclusion = fence_of(running), running.seclusion
     joined: list[tuple[int, int]] = []
     groups = step.groups
-    if fence is not None and fence.net is not None and fence.report.form == "namespace":
+    if fence.net is not None and fence.report.form == "namespace":
         if fence.user is not None:
             joined.append((fence.user, CLONE_NEWUSER))
             if facts.uid != 0:
                 # Only our own ids are mapped there; the kernel shows any other as the overflow id.
                 groups = tuple(sorted(g if g == step.gid else OVERFLOW_ID for g in groups))
         joined.append((fence.net, CLONE_NEWNET))
+    if seclusion is not None and seclusion.mount is not None:
+        joined.append((seclusion.mount, CLONE_NEWNS))
+    own_process_ids = seclusion is not None and seclusion.pid is not None
+    if seclusion is not None and seclusion.pid is not None:
+        joined.append((seclusion.pid, CLONE_NEWPID))
+    # Where it could otherwise signal us, or starve us: same uid, same process numbers.
+    guarded = facts.uid != 0 and not own_process_ids
+    ourselves = tuple({os.getpid(), os.getpgrp()} - {0}) if guarded else ()
     return Confinement(
         uid=step.uid,
         gid=step.gid,
@@ -146,7 +194,7 @@ def confinement(step: StartWorkload, running: Running, facts: Facts) -> Confinem
         limits=step.limits,
         umask=step.umask,
         landlock=None if running.files is None else running.files.ruleset,
-        seccomp=filters.workload(step.toggles),
+        seccomp=filters.workload(step.toggles, guarded=ourselves),
     )
 
 

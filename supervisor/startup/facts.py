@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from supervisor.kernel import landlock, procfs
 from supervisor.kernel.namespaces import CLONE_NEWNET, CLONE_NEWUSER, may_unshare
 
+MEMORY_MAX_PATHS = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
+# cgroup v1 says "no limit" with a number near 2^63, rounded to pages.
+NO_MEMORY_LIMIT = 1 << 62
 PIDS_MAX_PATHS = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
 TERMINATION_LOG = "/dev/termination-log"
 
@@ -22,6 +28,7 @@ class Facts:
     kernel: str
     landlock_abi: int  # 0: not available
     pids_max: int | None  # None: unlimited or unknown
+    memory_max: int | None  # bytes; None: unlimited or unknown
     interfaces: tuple[str, ...]  # of the network namespace we are in
     may_make_namespace: bool  # a network namespace, alone or through a user namespace
     etc_writable: bool
@@ -56,7 +63,8 @@ def gather() -> Facts:
         status=procfs.read_status(),
         kernel=os.uname().release,
         landlock_abi=_landlock_abi(),
-        pids_max=_pids_max(),
+        pids_max=_limit(PIDS_MAX_PATHS),
+        memory_max=_below_ceiling(_limit(MEMORY_MAX_PATHS)),
         interfaces=_interfaces(),
         may_make_namespace=may_unshare(CLONE_NEWNET) or may_unshare(CLONE_NEWUSER | CLONE_NEWNET),
         etc_writable=_writable("/etc"),
@@ -75,17 +83,21 @@ def _landlock_abi() -> int:
         raise
 
 
-def _pids_max() -> int | None:
-    for path in PIDS_MAX_PATHS:
+def _limit(paths: tuple[str, ...]) -> int | None:
+    for path in paths:
         try:
-            return parse_pids_max(procfs.read_small(path).decode("ascii", "replace"))
+            return parse_limit(procfs.read_small(path).decode("ascii", "replace"))
         except OSError:
             continue  # the other cgroup version's path
     return None
 
 
-def parse_pids_max(text: str) -> int | None:
-    """``pids.max`` of cgroup(7): a number, or None for "max" and for anything else."""
+def _below_ceiling(limit: int | None) -> int | None:
+    return None if limit is None or limit >= NO_MEMORY_LIMIT else limit
+
+
+def parse_limit(text: str) -> int | None:
+    """``pids.max`` or ``memory.max`` of cgroup(7): a number, or None for "max" and for anything else."""
     word = text.strip()
     return int(word) if word.isascii() and word.isdigit() else None
 

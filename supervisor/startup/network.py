@@ -29,6 +29,7 @@ class NetworkKeeping:
     """Starts what lives beside the workload, once the fence stands and before the workload runs."""
 
     settings: RunSettings
+    workload: tuple[int, int]  # uid, gid
     policy: LoadedPolicy
     facts: Facts
     loop: Loop
@@ -42,7 +43,11 @@ class NetworkKeeping:
         if "capture4" not in fence.sockets:
             return
         keeper = EgressKeeper(
-            spec=self._spec(fence), policy=self.policy.whole, loop=self.loop, log=self.log
+            spec=self._spec(fence),
+            policy=self.policy.whole,
+            workload=self.workload if self.facts.uid == 0 else None,
+            loop=self.loop,
+            log=self.log,
         )
         self.loop.keep(keeper)
         if self.settings.policy is not None:

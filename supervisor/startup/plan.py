@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from policy.builtin import BASELINE
 from policy.model import Policy
 from supervisor.errors import Refusal
-from supervisor.fence.request import Loopback, PodRequest, Served
+from supervisor.fence.request import PROXY_PORT, Loopback, PodRequest, Served
 from supervisor.identity.accounts import Accounts
 from supervisor.identity.decide import Identity, check_reserved, decide
 from supervisor.identity.entries import plan_entries
@@ -31,13 +31,18 @@ from supervisor.monitor import environment
 from supervisor.monitor.spec import Limit
 from supervisor.settings import RunSettings
 from supervisor.startup import codes
+from supervisor.startup.controls import Degraded, judge, lacking_in_container
 from supervisor.startup.facts import Facts
 from supervisor.startup.filesystem_rules import BaselinePath, path_rules
 from supervisor.startup.steps import (
     AddAccount,
+    CheckControls,
     CloseNetwork,
     ConfineFiles,
     PrepareWorkspace,
+    Prove,
+    RelyOnSidecar,
+    Seclude,
     StartWorkload,
     Step,
 )
@@ -51,15 +56,6 @@ RLIMITS = {
     "fsize": resource.RLIMIT_FSIZE,
     "nproc": resource.RLIMIT_NPROC,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Degraded:
-    """A control that this container cannot give, and who allowed the start to go on."""
-
-    control: str
-    cause: str
-    allowed_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +85,16 @@ def build(
     identity = _identity(settings, facts, policy, accounts)
     if facts.uid == 0:
         _check_capabilities(facts)
-    degraded = tuple(_degraded(facts, policy))
+    extensions = policy.supervisor
+    degraded = judge(
+        lacking_in_container(facts), require=extensions.require, accept=extensions.accept
+    )
     made = environment.build(
         settings.environment,
         identity=identity_environment(identity),
         named=settings.passed,
         pass_all=settings.pass_all,
+        proxy_port=PROXY_PORT if settings.proxy_env and serves_network else None,
     )
     workspace = _workspace(settings, facts, policy, identity, supervisor_tree)
     start = StartWorkload(
@@ -115,8 +115,12 @@ def build(
     steps: list[Step] = []
     if facts.uid == 0 and facts.etc_writable:
         steps.append(AddAccount(entries=plan_entries(accounts, identity)))
-    network = _network(settings, facts, policy, identity, serves_network=serves_network)
-    steps += [workspace, network, _files(start, facts, policy), start]
+    network: Step = RelyOnSidecar()
+    if settings.mode != "network-only":
+        network = _network(settings, facts, policy, identity, serves_network=serves_network)
+    check = CheckControls(require=extensions.require, accept=extensions.accept)
+    steps += [workspace, network, Seclude(), _files(start, facts, policy), check]
+    steps += [Prove(start=start), start]
     return Plan(
         identity=identity,
         policy=policy,
@@ -133,15 +137,26 @@ def _check_mode(settings: RunSettings, facts: Facts) -> None:
             monitor_codes.NOT_MAIN_PROCESS, f"pid {facts.pid} has the parent {facts.ppid} here"
         )
     if settings.mode == "network-only":
-        if facts.uid == 0 or facts.status.permitted:
-            held = ", ".join(capabilities.names(facts.status.permitted)) or "none"
-            raise Refusal(
-                codes.MODE_NEEDS_UNPRIVILEGED,
-                f"this process is uid {facts.uid}, capabilities: {held}",
-            )
-        raise Refusal(
-            codes.MODE_UNSUPPORTED, "the sidecar that enforces the network is not built yet"
-        )
+        check_unprivileged(facts)
+
+
+def check_unprivileged(facts: Facts) -> None:
+    """Raise Refusal unless this process has nothing that it would have to give up."""
+    status = facts.status
+    sets = {
+        "permitted": status.permitted,
+        "effective": status.effective,
+        "inheritable": status.inheritable,
+        "ambient": status.ambient,
+        "bounding": status.bounding,
+    }
+    held = [f"{name}: {', '.join(capabilities.names(mask))}" for name, mask in sets.items() if mask]
+    if facts.uid == 0 or 0 in (*status.uids, *status.gids) or held:
+        cause = f"this process is uid {facts.uid}; capabilities {'; '.join(held) or 'none'}"
+        raise Refusal(codes.MODE_NEEDS_UNPRIVILEGED, cause)
+    if not status.no_new_privs:
+        cause = "no_new_privs is not set: a program of the image could gain privileges"
+        raise Refusal(codes.MODE_NEEDS_UNPRIVILEGED, cause)
 
 
 def _check_policy(policy: Policy) -> None:
@@ -270,12 +285,3 @@ def _limits(facts: Facts, policy: Policy) -> Iterable[Limit]:
                 codes.PLAN_LIMIT, f"nofile {value} is above the container's own {facts.nofile_hard}"
             )
         yield Limit(name=name, resource=kind, value=value)
-
-
-def _degraded(facts: Facts, policy: Policy) -> Iterable[Degraded]:
-    if facts.pids_max is None:
-        cause = "the container's cgroup has no pids.max, so a fork bomb reaches the whole machine"
-        if "process-limit" in policy.supervisor.require.controls:
-            raise Refusal(codes.PID_LIMIT, cause)
-        allowed_by = "the policy" if "process-limit" in policy.supervisor.accept else "default"
-        yield Degraded(control="process-limit", cause=cause, allowed_by=allowed_by)

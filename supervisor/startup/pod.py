@@ -7,11 +7,10 @@ from supervisor.errors import Refusal
 from supervisor.fence.request import Loopback, PodRequest
 from supervisor.identity.decide import check_reserved_ids
 from supervisor.identity.inputs import HELPER_IDS
-from supervisor.settings import RunSettings
+from supervisor.settings import DEFAULT_SHARED, RunSettings
 from supervisor.startup import codes
 from supervisor.startup.policy import LoadedPolicy, obtain_policy
 
-DEFAULT_SHARED = "/run/sandbox-supervisor"
 DEFAULT_GRACE_S = 25.0  # more than `run` gives its workload, less than Kubernetes' 30 s
 EGRESS_ID = HELPER_IDS["egress"]
 

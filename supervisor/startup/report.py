@@ -1,6 +1,6 @@
 """The containment report: what was asked for, what holds, by which mechanism. Pure data.
 
-``as_dict`` is the JSON form; ``table`` is the one for people.
+``as_dict`` is the JSON form, described by ``report.schema.json``; ``table`` is the one for people.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,8 @@ class Control:
     name: str
     state: State
     mechanism: str
-    verified: str  # how it is known to hold: a read-back, a probe
+    verified: str  # how it is known to hold: a read-back, the proof
+    probes: int = 0  # how many probes proved it; their names are in the report's proof
     allowed_by: str = ""  # who lets it be less than "enforced"
 
 
@@ -29,7 +30,9 @@ class ContainmentReport:
     identity: Mapping[str, object]
     policy: Mapping[str, object]
     kernel: str
+    runtime: Mapping[str, object]
     controls: tuple[Control, ...]
+    proof: Mapping[str, object]
     warnings: tuple[str, ...]
     withheld: tuple[str, ...]
     workspace: Mapping[str, object]
@@ -42,7 +45,9 @@ class ContainmentReport:
             "identity": dict(self.identity),
             "policy": dict(self.policy),
             "kernel": self.kernel,
+            "runtime": dict(self.runtime),
             "controls": [asdict(control) for control in self.controls],
+            "proof": dict(self.proof),
             "warnings": list(self.warnings),
             "withheld": list(self.withheld),
             "workspace": dict(self.workspace),
@@ -60,14 +65,25 @@ def table(report: Mapping[str, object]) -> str:
     ]
     for control in map(_mapping, _sequence(report["controls"])):
         permission = f"; allowed by {control['allowed_by']}" if control["allowed_by"] else ""
+        probes = f", {control['probes']} probes" if control["probes"] else ""
         lines.append(
             f"{control['state']!s:<10} {control['name']!s:<16} {control['mechanism']}"
-            f" ({control['verified']}{permission})"
+            f" ({control['verified']}{probes}{permission})"
         )
+    lines.append(_proof_line(_mapping(report["proof"])))
     lines += [f"warning    {warning}" for warning in _sequence(report["warnings"])]
     if withheld := _sequence(report["withheld"]):
         lines.append(f"withheld   {len(withheld)} variables: {' '.join(map(str, withheld))}")
     return "\n".join(lines)
+
+
+def _proof_line(proof: Mapping[str, object]) -> str:
+    count = sum(len(_sequence(names)) for names in _mapping(proof["probes"]).values())
+    surprises = [_mapping(surprise) for surprise in _sequence(proof["surprises"])]
+    if not surprises:
+        return f"proof      {count} probes in {proof['took_ms']} ms, no surprise"
+    listed = "; ".join(f"{surprise['probe']}: {surprise['what']}" for surprise in surprises)
+    return f"PROOF      {len(surprises)} of {count} probes surprised: {listed}"
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -8,29 +8,28 @@ from supervisor.errors import Refusal
 from supervisor.events.log import Log
 from supervisor.identity.account_files import read_accounts
 from supervisor.identity.mapped import check_identity_mapped
-from supervisor.kernel import capabilities, prctl
+from supervisor.kernel import capabilities, filters, prctl, seccomp
 from supervisor.monitor import codes as monitor_codes
 from supervisor.monitor.lifecycle import SUPERVISOR_STATUS, Finish, Lifecycle
 from supervisor.monitor.loop import Loop, open_signals
 from supervisor.settings import RunSettings, runtime_tree
 from supervisor.startup.containment import containment
-from supervisor.startup.execute import Running, execute
+from supervisor.startup.execute import execute
 from supervisor.startup.facts import Facts, gather
+from supervisor.startup.inquiry import PROVE, Inquiry
 from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.plan import Plan, build
 from supervisor.startup.policy import LoadedPolicy, obtain_policy
+from supervisor.startup.proof.prove import prove
 from supervisor.startup.report import table
+from supervisor.startup.running import Running, confinement_of, nflog_of
 from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
 
 # What a shell says of a command that it cannot execute or find: exit status of POSIX sh.
 # What the monitor needs while the workload runs: to end processes of other uids and to look into
 # them, to start egress again under its own uid, and to join namespaces for later launches.
-KEPT_CAPABILITIES = (
-    *("KILL", "SETUID", "SETGID", "SETPCAP", "SYS_PTRACE", "SYS_ADMIN"),
-    # /proc/PID/fd and a 0700 binary of another uid: only where CAP_SYS_PTRACE is not enough
-    *("DAC_READ_SEARCH", "DAC_OVERRIDE"),
-)
+KEPT_CAPABILITIES = ("KILL", "SETUID", "SETGID", "SETPCAP", "SYS_PTRACE", "SYS_ADMIN", "SYS_CHROOT")
 EXEC_STATUS = {monitor_codes.NOT_EXECUTABLE: 126, monitor_codes.NOT_FOUND: 127}
 
 
@@ -47,6 +46,7 @@ def run(settings: RunSettings) -> int:
     except Refusal as refusal:
         return refused(refusal, log)
     prctl.keep_capabilities(capabilities.numbers(KEPT_CAPABILITIES))
+    confine_monitor(plan)
     if running.terminal is not None:
         loop.attach(running.terminal)
         log.raise_level("error")  # the terminal is raw and the workload's
@@ -54,7 +54,7 @@ def run(settings: RunSettings) -> int:
     finish = loop.run(running.main)
     if running.terminal is not None:
         running.terminal.close()
-    return _finished(finish, plan, log)
+    return finished(finish, plan, log)
 
 
 class Prepared(NamedTuple):
@@ -65,11 +65,11 @@ class Prepared(NamedTuple):
     policy: LoadedPolicy
 
 
-def prepare(settings: RunSettings, stages: Stages) -> Prepared:
-    """Gather, load, decide; changes nothing. Raises Refusal."""
+def prepare(settings: RunSettings, stages: Stages, given: LoadedPolicy | None = None) -> Prepared:
+    """Gather, load (where no policy is given), decide; changes nothing. Raises Refusal."""
     facts = gather()
     stages.mark("facts")
-    loaded = obtain_policy(settings)
+    loaded = obtain_policy(settings) if given is None else given
     stages.mark("policy")
     plan = build(
         settings=settings,
@@ -87,14 +87,42 @@ def prepare(settings: RunSettings, stages: Stages) -> Prepared:
 def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     stages = Stages()
     plan, facts, policy = prepare(settings, stages)
-    keeping = NetworkKeeping(settings=settings, policy=policy, facts=facts, loop=loop, log=log)
+    keeping = NetworkKeeping(
+        settings=settings,
+        workload=(plan.identity.uid, plan.identity.gid),
+        policy=policy,
+        facts=facts,
+        loop=loop,
+        log=log,
+    )
+    inquiry = Inquiry(loop)
     running = execute(plan, facts=facts, on_fence=keeping.start, log=log, stages=stages)
-    report = containment(plan, running, facts, stages).as_dict()
+    report = containment(plan, running, facts, policy, stages).as_dict()
     if log.as_json:
         log.emit("sandbox.started", pid=running.main, report=report)
     else:
         log.say(table(report))
+    inquiry.serve(lambda word: answer_to(word, report, running))
     return plan, running
+
+
+def answer_to(word: bytes, report: dict[str, object], running: Running) -> dict[str, object]:
+    """What somebody who enters the container is told: the report, with a new proof if asked for."""
+    if word != PROVE or running.ground is None:
+        return report
+    try:
+        proof = prove(running.ground, confinement_of(running), nflog_of(running))
+    except Refusal as refusal:
+        return {"error": refusal.as_dict()}
+    return report | {"proof": proof.as_dict()}
+
+
+def confine_monitor(plan: Plan) -> None:
+    """Our own filter, last: it is inherited by every later launch and covers what those need."""
+    syscalls = plan.policy.supervisor.syscalls
+    toggles = filters.Toggles(nested_sandbox=syscalls.nested_sandbox, debugger=syscalls.debugger)
+    prctl.set_no_new_privs()
+    seccomp.install(filters.monitor(toggles))
 
 
 def refused(refusal: Refusal, log: Log) -> int:
@@ -112,7 +140,8 @@ def refused(refusal: Refusal, log: Log) -> int:
     return status
 
 
-def _finished(finish: Finish, plan: Plan, log: Log) -> int:
+def finished(finish: Finish, plan: Plan, log: Log) -> int:
+    """Say how it ended, in the log and the termination log; the exit status."""
     fields: dict[str, object] = {"status": finish.status, "user": plan.identity.user}
     if finish.cause is not None:
         fields |= {

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from supervisor.errors import Refusal
 from supervisor.fence import channel
-from supervisor.kernel import filters, ids, prctl, seccomp
+from supervisor.kernel import capabilities, filters, ids, prctl, procfs, seccomp
 from supervisor.kernel.close_range import close_range
 from supervisor.kernel.libc import SyscallError
 from supervisor.kernel.namespaces import (
@@ -70,15 +70,19 @@ def seclude(user: int | None) -> Seclusion:
     os.close(monitor)
     try:
         with ours:
-            return _collect(ours, time.monotonic() + DEADLINE_S)
+            made, idle = _collect(ours, time.monotonic() + DEADLINE_S)
     except TimeoutError as error:
         os.kill(helper, signal.SIGKILL)
         raise Refusal(codes.SECLUSION_FAILED, f"no result within {DEADLINE_S} s") from error
     finally:
         os.waitpid(helper, 0)
+    if idle is not None:
+        os.waitpid(idle, 0)  # ours, now that the helper ended
+    return made
 
 
-def _collect(ours: socket.socket, deadline: float) -> Seclusion:
+def _collect(ours: socket.socket, deadline: float) -> tuple[Seclusion, int | None]:
+    """What was made, and an init that had no use without a /proc and is ending."""
     init: int | None = None
     while True:
         match channel.receive(ours, deadline):
@@ -86,15 +90,14 @@ def _collect(ours: socket.socket, deadline: float) -> Seclusion:
                 init = int(number)
             case ([word, names, *lacking], descriptors) if word == MADE:
                 held = dict(zip(names.split(), descriptors, strict=True))
-                if init is not None and "pid" not in held:
-                    os.waitpid(init, 0)  # without a /proc it had no use, and ended
-                return Seclusion(
+                made = Seclusion(
                     mount=held.get("mount"),
                     root=held.get("root"),
                     pid=held.get("pid"),
                     init=init if "pid" in held else None,
                     lacking=tuple(zip(lacking[::2], lacking[1::2], strict=True)),
                 )
+                return made, init if "pid" not in held else None
             case other:
                 raise Refusal(codes.SECLUSION_FAILED, f"the set-up helper said {other}")
 
@@ -113,6 +116,10 @@ def _make(end: socket.socket, user: int | None, monitor: int) -> None:
     try:
         if user is not None:
             setns(user, CLONE_NEWUSER)
+        elif not capabilities.has(procfs.read_status().effective, "SYS_CHROOT"):
+            why = "no CAP_SYS_CHROOT, which joining a mount namespace needs: setns(2)"
+            _report(end, {}, dict.fromkeys(everything, why))
+            return
         unshare(CLONE_NEWNS)
         keep_mounts_private()
     except SyscallError as error:

@@ -31,8 +31,8 @@ from supervisor.sidecar.document import document
 from supervisor.sidecar.host import ControlHost, Ends, end_all_of
 from supervisor.sidecar.host_states import Host
 from supervisor.startup import codes as startup_codes
+from supervisor.startup.controls import Degraded, Lack, judge
 from supervisor.startup.network import HOSTS, RESOLV_CONF, read_engine_file
-from supervisor.startup.plan import Degraded
 from supervisor.startup.pod import PodSettings, fence_request, load_policy
 from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.policy_watch import PolicyWatch
@@ -78,7 +78,7 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     privileged = check_privileges(settings.egress_uid)
     control = directory.claim(settings.shared)
     loaded = load_policy(settings)
-    degraded = () if privileged else tuple(degradations(loaded))
+    degraded = () if privileged else degradations(loaded)
     opened = _open(settings, loaded, control, privileged=privileged)
     if privileged:
         prctl.keep_capabilities(capabilities.numbers(KEPT))
@@ -95,6 +95,7 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     )
     keeper = EgressKeeper(
         spec=_egress(settings, opened, log, privileged=privileged),
+        workload=(settings.uid, settings.gid) if privileged else None,
         policy=loaded.whole or json.dumps(closed_wire()).encode(),
         loop=loop,
         log=log,
@@ -139,23 +140,17 @@ def check_privileges(egress_uid: int) -> bool:
     return False
 
 
-def degradations(loaded: LoadedPolicy) -> list[Degraded]:
+def degradations(loaded: LoadedPolicy) -> tuple[Degraded, ...]:
     """What an unprivileged sidecar lacks; raises Refusal where the policy needs it."""
     wants = loaded.static.supervisor
-    found = []
-    for control, cause in NEEDS_PRIVILEGE.items():
-        accepted = control in wants.accept
-        needed = control == "binary-identity" and loaded.allows_network and not accepted
-        if control in wants.require.controls or needed:
-            raise Refusal(startup_codes.CONTROL_REQUIRED, f"{control}: {cause}")
-        allowed_by = "the policy" if accepted else "default"
-        found.append(Degraded(control=control, cause=cause, allowed_by=allowed_by))
-    return found
+    if loaded.allows_network and "binary-identity" not in wants.accept:
+        cause = f"binary-identity: {NEEDS_PRIVILEGE['binary-identity']}, and entries name binaries"
+        raise Refusal(startup_codes.CONTROL_REQUIRED, cause)
+    lacks = [Lack(control, cause) for control, cause in NEEDS_PRIVILEGE.items()]
+    return judge(lacks, require=wants.require, accept=wants.accept)
 
 
-def _open(
-    settings: PodSettings, loaded: LoadedPolicy, control: int, *, privileged: bool
-) -> Opened:
+def _open(settings: PodSettings, loaded: LoadedPolicy, control: int, *, privileged: bool) -> Opened:
     request = fence_request(settings, loaded.static)
     try:
         if not privileged:
@@ -169,9 +164,7 @@ def _open(
         ended = end_all_of(settings.uid) if privileged else 0
         cause = f"{refusal.cause}; {ended} processes of uid {settings.uid} were ended"
         raise Refusal(codes.WORKLOAD_HOLDS_PORT, cause) from refusal
-    return Opened(
-        sockets=dict(fenced.sockets), ipv6=fenced.report.ipv6, rules=fenced.report.rules
-    )
+    return Opened(sockets=dict(fenced.sockets), ipv6=fenced.report.ipv6, rules=fenced.report.rules)
 
 
 def _egress(settings: PodSettings, opened: Opened, log: Log, *, privileged: bool) -> EgressSpec:
@@ -273,5 +266,3 @@ def _finished(finish: Finish, log: Log) -> int:
     log.emit("sidecar.ended", level="info" if finish.cause is None else "warning", **fields)
     write_termination_log(fields)
     return finish.status
-
-

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from policy.model import Require
 from supervisor.fence.request import PodRequest, Served
 from supervisor.identity.entries import EntryPlan
 from supervisor.kernel.filters import Toggles
@@ -58,6 +59,37 @@ class CloseNetwork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RelyOnSidecar:
+    """The pod's network namespace is fenced already, and the sidecar serves it; the proof tells."""
+
+    def describe(self) -> list[str]:
+        """Lines for ``plan``."""
+        return ["network: the pod's, as net-init closed it and the sidecar serves it; proved below"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seclude:
+    """Give the workload its own processes and mounts, as far as the container allows them."""
+
+    def describe(self) -> list[str]:
+        """Lines for ``plan``."""
+        return ["processes: own PID namespace with a fresh /proc, and an own /dev/shm, if possible"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckControls:
+    """Refuse where less could be had than the policy requires."""
+
+    require: Require
+    accept: frozenset[str]
+
+    def describe(self) -> list[str]:
+        """Lines for ``plan``."""
+        required = ", ".join(sorted(self.require.controls)) or "no control by name"
+        return [f"check: what could not be had against the policy, which requires {required}"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConfineFiles:
     """Open the paths the workload may reach and build the ruleset of every launch."""
 
@@ -100,4 +132,27 @@ class StartWorkload:
         return [f"run {self.argv[0]} in {self.cwd} as {who}", f"after: {order}"]
 
 
-Step = AddAccount | PrepareWorkspace | CloseNetwork | ConfineFiles | StartWorkload
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prove:
+    """Try the forbidden and the allowed in exactly the workload's confinement."""
+
+    start: StartWorkload
+
+    def describe(self) -> list[str]:
+        """Lines for ``plan``."""
+        return [
+            "prove: a child in the workload's confinement tries what is forbidden; it must fail"
+        ]
+
+
+Step = (
+    AddAccount
+    | PrepareWorkspace
+    | CloseNetwork
+    | RelyOnSidecar
+    | Seclude
+    | ConfineFiles
+    | CheckControls
+    | Prove
+    | StartWorkload
+)

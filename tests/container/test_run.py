@@ -140,7 +140,10 @@ def test_the_report_names_every_control():
     report = next(record["report"] for record in records if record["event"] == "sandbox.started")
 
     states = {control["name"]: control["state"] for control in report["controls"]}
-    assert states == dict.fromkeys(("privileges", "network", "files", "system calls"), "enforced")
+    wanted = ("privileges", "network", "files", "system calls", "processes")
+    assert {name: states[name] for name in wanted} == dict.fromkeys(wanted, "enforced")
+    assert report["proof"]["surprises"] == []
+    assert all(control["probes"] for control in report["controls"] if control["name"] in wanted)
     assert report["identity"]["uid"] == IDENTITY
     assert records[-1]["event"] == "sandbox.ended"
 

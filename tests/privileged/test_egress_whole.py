@@ -1,22 +1,39 @@
+import contextlib
 import json
 import os
 import resource
+import shutil
 import socket
 import threading
 
 import dns.message
 import dns.rcode
 from support.built_policies import endpoint
-from support.egress_lab import NAME, OTHER, OUTSIDE, Lab, echo, http_ok, read_head, rules
+from support.egress_lab import (
+    CAPTURED,
+    NAME,
+    OTHER,
+    OUTSIDE,
+    PROGRAM,
+    Lab,
+    echo,
+    http_ok,
+    read_head,
+    rules,
+)
 from support.forked import CLONE_NEWNET, in_child
+from support.monitor import found
 from support.sockets import read_all, read_exactly
 from support.tls_bytes import client_hello
 
+from supervisor.egress import caller, http_session
 from supervisor.egress.admit import ALERT_UNRECOGNIZED_NAME, Opened, Refused
+from supervisor.egress.hosts import parse_hosts
 from supervisor.egress.relay import End
 from supervisor.egress.service import RequestEnded, TunnelEnded
 
 HELLO = client_hello(NAME.encode())
+TWO_PROGRAMS = [PROGRAM, shutil.which("true")]
 
 
 def in_lab(*endpoints, **more):
@@ -262,9 +279,9 @@ def test_running_out_of_descriptors_sheds_and_recovers(lab):
     try:
         for client in clients:
             client.settimeout(10)
-            client.connect(lab.proxy_address)
-        for client in clients:
-            assert reset_or_end(client)
+            with contextlib.suppress(ConnectionResetError):
+                client.connect(lab.proxy_address)
+                assert reset_or_end(client)
         sock.sendall(b"alive")
         assert read_exactly(sock, 5) == b"alive"
     finally:
@@ -308,3 +325,130 @@ def test_dns_over_tcp_answers_too(lab):
         response = dns.message.from_wire(read_exactly(sock, length))
         assert response.answer[0][0].to_text().startswith("198.18.")
     sock.close()
+
+
+@in_lab(endpoint(NAME, 7001))
+def test_an_address_with_the_name_of_an_allowed_host_in_its_hello_is_judged_as_the_address(lab):
+    lab.listen(7001, echo)
+    sock = lab.dial(OUTSIDE, 7001, CAPTURED)
+    sock.sendall(HELLO)
+    assert sock.recv(10)[:1] == b"\x15"
+    refused = lab.wait_for(Refused)
+    assert refused.code.name == "policy.host-not-allowed"
+    assert refused.target.hosts == (OUTSIDE,)
+
+
+@in_lab(endpoint(NAME, 7001), hosts=parse_hosts(f"{OUTSIDE} {NAME}\n".encode()))
+def test_an_address_of_the_hosts_file_is_allowed_by_its_name(lab):
+    lab.listen(7001, echo)
+    assert ask(lab, NAME).answer[0][0].to_text() == OUTSIDE
+    sock = lab.dial(OUTSIDE, 7001, CAPTURED)
+    sock.sendall(HELLO)
+    assert read_exactly(sock, len(HELLO)) == HELLO
+
+
+@in_lab(endpoint(NAME, 80))
+def test_a_head_that_never_ends_is_answered_and_forgotten(lab):
+    http_session.HEAD_S = 0.2
+    sock = lab.dial(*lab.proxy_address)
+    sock.sendall(b"GET http://api.exam")
+    status, body = denial(sock)
+    assert (status, body["code"]) == (408, "egress.too-slow")
+    sock.close()
+    wait = threading.Event()
+    while lab.do(lambda: lab.egress.status().sessions):
+        wait.wait(0.05)
+
+
+@in_lab(endpoint(NAME, 7000), monitor=lambda question: None)
+def test_a_monitor_that_does_not_answer_is_a_denial(lab):
+    caller.PATIENCE_S = 0.1
+    sock, head = lab.connect(f"{NAME}:7000")
+    assert denial(sock, head)[1]["code"] == "policy.caller-over-budget"
+
+
+@in_lab(endpoint(NAME, 7000), monitor=lambda question: found(question, 1, 2, paths=TWO_PROGRAMS))
+def test_one_holder_that_is_not_allowed_refuses_the_connection(lab):
+    sock, head = lab.connect(f"{NAME}:7000")
+    assert denial(sock, head)[1]["code"] == "policy.binary-not-allowed"
+
+
+@in_lab(endpoint(NAME, 80))
+def test_a_websocket_goes_through_where_requests_are_not_judged(lab):
+    def switch(near):
+        head = read_head(near)
+        assert b"Upgrade: websocket" in head
+        near.sendall(
+            b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nhi"
+        )
+        echo(near)
+
+    lab.listen(80, switch)
+    sock = lab.dial(address_of(lab, NAME), 80)
+    sock.sendall(
+        f"GET /ws HTTP/1.1\r\nHost: {NAME}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".encode()
+    )
+    assert read_head(sock).startswith(b"HTTP/1.1 101 ")
+    assert read_exactly(sock, 2) == b"hi"
+    sock.sendall(b"frame")
+    assert read_exactly(sock, 5) == b"frame"
+
+
+@in_lab(endpoint(NAME, 80))
+def test_a_large_body_passes_in_both_directions_without_being_kept(lab):
+    def swallow(near):
+        read_head(near)
+        read_exactly_and_drop(near, 8 << 20)
+        near.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (8 << 20))
+        near.sendall(bytes(8 << 20))
+        near.close()
+
+    lab.listen(80, swallow)
+    sock = lab.dial(address_of(lab, NAME), 80)
+    sock.sendall(f"POST / HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: {8 << 20}\r\n\r\n".encode())
+    sock.sendall(bytes(8 << 20))
+    assert read_head(sock).startswith(b"HTTP/1.1 200 ")
+    read_exactly_and_drop(sock, 8 << 20)
+
+
+def read_exactly_and_drop(sock, count):
+    while count:
+        piece = sock.recv(min(count, 1 << 18))
+        assert piece
+        count -= len(piece)
+
+
+def test_a_fault_of_ours_ends_egress_with_its_cause():
+    def inside():
+        lab = Lab(rules(endpoint(NAME, 443)))
+
+        def fault():
+            raise ZeroDivisionError("a fault")
+
+        def hook(_arguments):
+            """The thread's traceback is expected."""
+
+        threading.excepthook = hook
+        lab.do(lambda: lab.egress._service.poller.later(fault))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as poke:
+            poke.sendto(bytes(12), ("127.0.0.1", lab.dns_ports[0]))
+        lab._thread.join(20)
+        lab.outside.stop()
+        return repr(lab.error)
+
+    assert "ZeroDivisionError" in in_child(inside, unshare=CLONE_NEWNET)
+
+
+@in_lab(endpoint(NAME, 80))
+def test_a_client_that_ends_in_the_same_packet_as_it_asks_is_answered_and_ended(lab):
+    lab.listen(80, http_ok)
+    sock = lab.dial(address_of(lab, NAME), 80)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    sock.sendall(f"GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+    sock.shutdown(socket.SHUT_WR)
+    assert read_all(sock).startswith(b"HTTP/1.1 200 ")
+    proxied = lab.dial(*lab.proxy_address)
+    proxied.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    proxied.sendall(f"GET http://{NAME}/ HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+    proxied.shutdown(socket.SHUT_WR)
+    assert read_all(proxied).startswith(b"HTTP/1.1 200 ")

@@ -8,6 +8,8 @@ import pytest
 from support.forked import in_child
 
 from supervisor.egress.owner_messages import Outcome, Question, encode_answer
+from supervisor.kernel import capabilities, prctl
+from supervisor.kernel.libc import check, libc
 from supervisor.monitor import owners
 from supervisor.monitor.owners import Owners
 
@@ -16,6 +18,11 @@ from supervisor.monitor.owners import Owners
 def _patience(monkeypatch):
     """A busy machine must not turn an answer into "over budget"; one test sets its own."""
     monkeypatch.setattr(owners, "BUDGET_S", 30.0)
+
+
+def prctl_set_dumpable(value: int) -> None:
+    """PR_SET_DUMPABLE: the id changes above turned it off."""
+    check(libc.prctl(4, value, 0, 0, 0), "prctl")
 
 
 def inode_of(sock: socket.socket) -> int:
@@ -40,7 +47,9 @@ def holder(sock: socket.socket, *, uid: int = 4242, ready: int) -> int:
     """A forked process that keeps ``sock`` open until it is killed."""
     pid = os.fork()
     if pid == 0:
+        os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
+        prctl_set_dumpable(1)  # as after an exec
         os.write(ready, b".")
         os.read(os.pipe()[0], 1)
         os._exit(0)
@@ -121,6 +130,17 @@ def test_a_workload_process_that_cannot_be_read_makes_the_answer_unreadable():
         return answered(Owners(), question(sock)).answer.outcome
 
     assert in_child(body) is Outcome.UNREADABLE
+
+
+def test_without_any_other_capability_the_workload_is_looked_into_as_itself():
+    def body():
+        sock, pids = held_by(1)
+        prctl.keep_capabilities(capabilities.numbers(("SETUID", "SETGID")))
+        blind = answered(Owners(), question(sock)).answer.outcome
+        found = answered(Owners(workload=(4242, 4242)), question(sock, 2)).answer
+        return blind, [holder.pid for holder in found.holders] == pids, os.geteuid()
+
+    assert in_child(body) == (Outcome.UNREADABLE, True, 0)
 
 
 def test_a_process_with_very_many_descriptors_costs_the_budget_not_the_monitor(monkeypatch):

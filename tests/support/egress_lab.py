@@ -25,6 +25,8 @@ from support.monitor import PlayedMonitor, found
 from support.nameserver import NameServer, answering
 
 INSIDE, OUTSIDE = "192.0.2.1", "192.0.2.2"
+# What is dialled from here is captured wherever it goes; egress itself dials from INSIDE.
+CAPTURED = "192.0.2.3"
 NAME, OTHER = "api.example.com", "other.example.com"
 PROGRAM = os.readlink("/proc/self/exe")
 DEADLINE_S = 20.0
@@ -34,7 +36,7 @@ table inet lab {
   chain nat { type nat hook output priority -110; policy accept;
     ip daddr 198.18.0.0/15 meta l4proto tcp redirect to :CAPTURE
     ip6 daddr fdc6:5e1f:9d07::/64 meta l4proto tcp redirect to :CAPTURE
-    ip daddr 192.0.2.2 tcp dport { 7001, 7002 } redirect to :CAPTURE
+    ip saddr 192.0.2.3 meta l4proto tcp redirect to :CAPTURE
   }
 }
 """
@@ -150,7 +152,8 @@ class Lab:
             run("ip", "route", "add", "local", pool, "dev", "lo")
         run("ip", "link", "add", "in0", "type", "veth", "peer", "name", "out0")
         run("ip", "link", "set", "out0", "netns", str(self.outside.tid))
-        run("ip", "addr", "add", f"{INSIDE}/24", "dev", "in0")
+        for address in (INSIDE, CAPTURED):
+            run("ip", "addr", "add", f"{address}/24", "dev", "in0")
         run("ip", "link", "set", "in0", "up")
         self.outside.do(lambda: run("ip", "addr", "add", f"{OUTSIDE}/24", "dev", "out0"))
         self.outside.do(lambda: run("ip", "link", "set", "out0", "up"))
@@ -196,8 +199,9 @@ class Lab:
 
         threading.Thread(target=accept, daemon=True).start()
 
-    def dial(self, address, port):
-        sock = socket.create_connection((str(address), port), timeout=DEADLINE_S)
+    def dial(self, address, port, source=None):
+        where = None if source is None else (source, 0)
+        sock = socket.create_connection((str(address), port), DEADLINE_S, where)
         sock.settimeout(DEADLINE_S)
         return sock
 

@@ -15,11 +15,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from supervisor.kernel.namespaces import CLONE_NEWNET, setns
 from support.nameserver import NameServer, answering
 from support.podman import Container, Result, podman
 from support.sandbox import DEBIAN, ENTRYPOINT, RUNTIME, TREE
-
-from supervisor.kernel.namespaces import CLONE_NEWNET, setns
 
 UID = GID = 4242
 EGRESS = 64998
@@ -124,9 +123,7 @@ class Pod:
     def net_init(self, *more: str, caps: Sequence[str] = NET_INIT) -> Result:
         """Run the init container to its end."""
         words = ("net-init", "--policy", "/policy/policy.yaml", *self.ids(), *more)
-        return self.container(
-            "net-init", *words, user="0:0", caps=caps, detach=False, remove=True
-        )
+        return self.container("net-init", *words, user="0:0", caps=caps, detach=False, remove=True)
 
     def sidecar(
         self, *more: str, privileged: bool = True, options: Sequence[str] = ()
@@ -187,9 +184,7 @@ class Pod:
 
 
 @contextmanager
-def sidecar_pod(
-    tmp_path: Path, *, policy: str = POLICY, share: str = "net,pid"
-) -> Iterator[Pod]:
+def sidecar_pod(tmp_path: Path, *, policy: str = POLICY, share: str = "net,pid") -> Iterator[Pod]:
     """A pod with nothing in it yet, and its upstream."""
     name = f"sandbox-pod-{os.getpid()}-{next(_numbers)}"
     where = tmp_path / "policy"

@@ -336,3 +336,25 @@ def test_no_bytes_raise_and_nothing_follows_the_last_command(pieces, is_connect)
 def test_what_was_not_asked_for_is_a_bug():
     with pytest.raises(RuntimeError):
         admission().reached()
+
+
+def test_what_a_client_said_before_it_ended_is_still_judged():
+    said = b"GET / HTTP/1.1\r\n\r\n"
+    made = admission(port=80)
+    made.start()
+    made.client_data(said)
+    assert made.client_closed() == []
+    made.caller_found(BY_CURL)
+    assert made.reached()[1:] == [ServeHttp(NAME, said)]
+
+
+def test_a_client_that_ends_in_the_middle_of_its_hello_is_reset():
+    made, _ = gate()
+    made.client_data(HELLO[:9])
+    assert made.client_closed() == [Reset()]
+    early = admission()
+    early.start()
+    early.client_data(HELLO[:9])
+    early.client_closed()
+    early.caller_found(BY_CURL)
+    assert early.reached()[1:] == [Reset()]

@@ -22,6 +22,15 @@ def test_the_images_home_and_user_do_not_beat_the_identity():
     assert made.variables["USER"] == "4242"
 
 
+def test_the_proxy_is_offered_only_when_asked_for():
+    plain = build({"HTTP_PROXY": "http://baked:1"}, identity=IDENTITY)
+    offered = build({}, identity=IDENTITY, proxy_port=61080)
+
+    assert "HTTP_PROXY" not in plain.variables
+    assert offered.variables["https_proxy"] == "http://127.0.0.1:61080"
+    assert "localhost" in offered.variables["NO_PROXY"]
+
+
 def test_the_operator_may_name_a_variable_or_set_one():
     made = build({"KEY": "s"}, identity=IDENTITY, named=["KEY", "MODE=x=y", "ABSENT"])
 

@@ -112,3 +112,8 @@ def test_a_damaged_response_never_raises(data):
         wire[data.draw(st.integers(0, len(wire) - 1))] = data.draw(st.integers(0, 255))
     answer = read_response(bytes(wire), QUERY)
     assert answer is None or isinstance(answer, Found | Missing | Truncated | Unusable)
+
+
+def test_garbage_counts_only_from_who_knows_the_id():
+    assert read_response(bytes([QUERY[0] ^ 1]) + QUERY[1:] + b"garbage", QUERY) is None
+    assert isinstance(read_response(QUERY[:2] + b"\x80garbage", QUERY), Unusable)

@@ -1,0 +1,217 @@
+{{/* The containers. What each is for, and why it has its capabilities: supervisor/deploy/containers.py. */}}
+
+{{- define "sandbox.ours" -}}
+image: {{ .Values.supervisor.image | quote }}
+imagePullPolicy: {{ .Values.pullPolicy }}
+terminationMessagePolicy: FallbackToLogsOnError
+{{- end }}
+
+{{- define "sandbox.initResources" -}}
+requests: {cpu: 50m, memory: 64Mi}
+limits: {cpu: "1", memory: 256Mi}
+{{- end }}
+
+{{- define "sandbox.writableMounts" -}}
+- {name: {{ .Release.Name }}-workspace, mountPath: /sandbox}
+- {name: {{ .Release.Name }}-tmp, mountPath: /tmp}
+- {name: {{ .Release.Name }}-shm, mountPath: /dev/shm}
+{{- range $number, $path := .Values.agent.writable }}
+- {name: {{ $.Release.Name }}-writable-{{ $number }}, mountPath: {{ $path }}}
+{{- end }}
+{{- end }}
+
+{{- define "sandbox.install" -}}
+- name: install
+  {{- include "sandbox.ours" . | nindent 2 }}
+  command: [/opt/sandbox-supervisor/sandbox-supervisor, install, /install]
+  securityContext: {{- include "sandbox.asRoot" dict | nindent 4 }}
+  resources: {{- include "sandbox.initResources" . | nindent 4 }}
+  volumeMounts:
+  - {name: {{ .Release.Name }}-runtime, mountPath: /install}
+{{- end }}
+
+{{- define "sandbox.volumesInit" -}}
+- name: volumes-init
+  {{- include "sandbox.ours" . | nindent 2 }}
+  command:
+  - /opt/sandbox-supervisor/sandbox-supervisor
+  - volumes-init
+  - --uid
+  - {{ include "sandbox.uid" . | quote }}
+  - --gid
+  - {{ include "sandbox.gid" . | quote }}
+  - --workdir
+  - /sandbox
+  - /tmp
+  - /dev/shm
+  {{- range .Values.agent.writable }}
+  - {{ . }}
+  {{- end }}
+  securityContext: {{- include "sandbox.asRoot" (dict "add" (list "CHOWN" "DAC_READ_SEARCH" "FOWNER")) | nindent 4 }}
+  resources: {{- include "sandbox.initResources" . | nindent 4 }}
+  volumeMounts: {{- include "sandbox.writableMounts" . | nindent 2 }}
+{{- end }}
+
+{{- define "sandbox.seed" -}}
+- name: seed
+  image: {{ .Values.agent.image | quote }}
+  imagePullPolicy: {{ .Values.pullPolicy }}
+  command: [{{ include "sandbox.launcher" . }}, seed, /sandbox, /run/sandbox-workspace]
+  workingDir: /
+  securityContext:
+  {{- include "sandbox.unprivileged" (dict "uid" (include "sandbox.uid" .) "gid" (include "sandbox.gid" .)) | nindent 4 }}
+  resources: {{- include "sandbox.initResources" . | nindent 4 }}
+  terminationMessagePolicy: FallbackToLogsOnError
+  volumeMounts:
+  {{- if ne .Values.supervisor.sideload "baked" }}
+  - {name: {{ .Release.Name }}-runtime, mountPath: /opt/sandbox-supervisor, readOnly: true}
+  {{- end }}
+  - {name: {{ .Release.Name }}-workspace, mountPath: /run/sandbox-workspace}
+{{- end }}
+
+{{- define "sandbox.netInit" -}}
+{{- $groups := include "sandbox.groups" . | fromJsonArray -}}
+- name: net-init
+  {{- include "sandbox.ours" . | nindent 2 }}
+  command:
+  - /opt/sandbox-supervisor/sandbox-supervisor
+  - net-init
+  - --policy
+  - /run/sandbox-policy/policy.yaml
+  - --egress-uid
+  - "64998"
+  - --uid
+  - {{ include "sandbox.uid" . | quote }}
+  - --gid
+  - {{ include "sandbox.gid" . | quote }}
+  {{- if $groups }}
+  - --groups
+  - {{ include "sandbox.groups" . | trimAll "[]" | quote }}
+  {{- end }}
+  - --shared
+  - /run/sandbox-supervisor
+  securityContext: {{- include "sandbox.asRoot" (dict "add" (list "CHOWN" "FOWNER" "NET_ADMIN")) | nindent 4 }}
+  resources: {{- include "sandbox.initResources" . | nindent 4 }}
+  volumeMounts:
+  - {name: {{ .Release.Name }}-policy, mountPath: /run/sandbox-policy, readOnly: true}
+  - {name: {{ .Release.Name }}-shared, mountPath: /run/sandbox-supervisor}
+{{- end }}
+
+{{- define "sandbox.probe" -}}
+exec:
+  command: [/opt/sandbox-supervisor/sandbox-supervisor, status, --shared, /run/sandbox-supervisor, --probe, {{ . }}]
+timeoutSeconds: 5
+{{- end }}
+
+{{- define "sandbox.sidecar" -}}
+- name: sidecar
+  {{- include "sandbox.ours" . | nindent 2 }}
+  {{- if .Values.supervisor.nativeSidecar }}
+  restartPolicy: Always
+  {{- end }}
+  command:
+  - /opt/sandbox-supervisor/sandbox-supervisor
+  - sidecar
+  - --policy
+  - /run/sandbox-policy/policy.yaml
+  - --shared
+  - /run/sandbox-supervisor
+  - --egress-uid
+  - "64998"
+  - --uid
+  - {{ include "sandbox.uid" . | quote }}
+  - --gid
+  - {{ include "sandbox.gid" . | quote }}
+  securityContext:
+  {{- if .Values.supervisor.binaryIdentity }}
+  {{- include "sandbox.asRoot" (dict "add" (list "KILL" "NET_ADMIN" "SETGID" "SETPCAP" "SETUID" "SYS_PTRACE")) | nindent 4 }}
+  {{- else }}
+  {{- include "sandbox.unprivileged" (dict "uid" 64998 "gid" 64998) | nindent 4 }}
+  {{- end }}
+  resources:
+    requests: {cpu: 50m, memory: 96Mi}
+    limits: {cpu: "1", memory: 512Mi}
+  startupProbe:
+    {{- include "sandbox.probe" "ready" | nindent 4 }}
+    periodSeconds: 1
+    failureThreshold: 60
+  readinessProbe:
+    {{- include "sandbox.probe" "ready" | nindent 4 }}
+    periodSeconds: 10
+  livenessProbe:
+    {{- include "sandbox.probe" "live" | nindent 4 }}
+    periodSeconds: 10
+    failureThreshold: 6
+  volumeMounts:
+  - {name: {{ .Release.Name }}-policy, mountPath: /run/sandbox-policy, readOnly: true}
+  - {name: {{ .Release.Name }}-shared, mountPath: /run/sandbox-supervisor}
+  {{- range $number, $secret := .Values.supervisor.secrets }}
+  - {name: {{ $.Release.Name }}-secret-{{ $number }}, mountPath: /run/sandbox-secrets/{{ $secret }}, readOnly: true}
+  {{- end }}
+{{- end }}
+
+{{- define "sandbox.agent" -}}
+{{- $combined := eq .Values.supervisor.topology "combined" -}}
+- name: agent
+  image: {{ .Values.agent.image | quote }}
+  imagePullPolicy: {{ .Values.pullPolicy }}
+  command:
+  - {{ include "sandbox.launcher" . }}
+  - run
+  - --mode
+  {{- if $combined }}
+  - full
+  - --policy
+  - /run/sandbox-policy/policy.yaml
+  {{- else }}
+  - network-only
+  - --shared
+  - /run/sandbox-supervisor
+  {{- end }}
+  - --workdir
+  - /sandbox
+  - --uid
+  - {{ include "sandbox.uid" . | quote }}
+  - --gid
+  - {{ include "sandbox.gid" . | quote }}
+  - --groups
+  - {{ include "sandbox.groups" . | trimAll "[]" | quote }}
+  {{- range .Values.agent.env }}
+  - --env
+  - {{ .name | quote }}
+  {{- end }}
+  - "--"
+  {{- range .Values.agent.command }}
+  - {{ include "sandbox.text" (dict "root" $ "text" .) }}
+  {{- end }}
+  workingDir: /
+  {{- with .Values.agent.env }}
+  env:
+  {{- range . }}
+  - name: {{ .name | quote }}
+    value: {{ include "sandbox.text" (dict "root" $ "text" .value) }}
+  {{- end }}
+  {{- end }}
+  securityContext:
+  {{- if $combined }}
+  {{- $add := list "CHOWN" "DAC_READ_SEARCH" "KILL" "NET_ADMIN" "SETGID" "SETPCAP" "SETUID" "SYS_ADMIN" }}
+  {{- if .Values.supervisor.binaryIdentity }}{{ $add = append $add "SYS_PTRACE" }}{{ end }}
+  {{- include "sandbox.asRoot" (dict "add" $add) | nindent 4 }}
+  {{- else }}
+  {{- include "sandbox.unprivileged" (dict "uid" (include "sandbox.uid" .) "gid" (include "sandbox.gid" .)) | nindent 4 }}
+  {{- end }}
+  resources:
+    requests: {cpu: {{ .Values.resources.cpuRequest | quote }}, memory: {{ .Values.resources.memoryRequest | quote }}}
+    limits: {cpu: {{ .Values.resources.cpu | quote }}, memory: {{ .Values.resources.memory | quote }}}
+  terminationMessagePolicy: FallbackToLogsOnError
+  volumeMounts:
+  {{- if ne .Values.supervisor.sideload "baked" }}
+  - {name: {{ .Release.Name }}-runtime, mountPath: /opt/sandbox-supervisor, readOnly: true}
+  {{- end }}
+  {{- if $combined }}
+  - {name: {{ .Release.Name }}-policy, mountPath: /run/sandbox-policy, readOnly: true}
+  {{- else }}
+  - {name: {{ .Release.Name }}-shared, mountPath: /run/sandbox-supervisor, readOnly: true}
+  {{- end }}
+  {{- include "sandbox.writableMounts" . | nindent 2 }}
+{{- end }}

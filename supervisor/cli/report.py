@@ -1,0 +1,42 @@
+"""``report``: the containment report of the sandbox that runs in this container."""
+
+import argparse
+import json
+
+from supervisor.errors import Refusal
+
+DEADLINE_S = 30.0  # the proof takes a tenth of a second; its own deadlines are shorter
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--prove", action="store_true", help="make the proof again, now")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the report; exit 1 where the proof had a surprise."""
+    from supervisor.startup.report import table
+
+    report = ask_running(prove=arguments.prove)
+    print(json.dumps(report) if arguments.json else table(report))
+    proof = report["proof"]
+    return 1 if isinstance(proof, dict) and proof["surprises"] else 0
+
+
+def ask_running(*, prove: bool) -> dict[str, object]:
+    """Ask the supervisor of this container. Raises Refusal."""
+    from supervisor.startup import codes
+    from supervisor.startup.inquiry import PROVE, REPORT, ask
+
+    try:
+        answer = ask(PROVE if prove else REPORT, DEADLINE_S)
+    except (OSError, ValueError) as error:
+        raise Refusal(codes.NO_SANDBOX, str(error)) from error
+    match answer:
+        case {"error": {"code": str(code), "cause": str(cause)}}:
+            raise Refusal(codes.PROOF_FAILED, f"{code}: {cause}")
+        case dict() if "controls" in answer and "proof" in answer:
+            return answer
+        case _:
+            raise Refusal(codes.NO_SANDBOX, "the answer is no report")

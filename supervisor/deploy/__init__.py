@@ -1,0 +1,1 @@
+"""Pod manifests from settings: pure data, no cluster is asked."""
