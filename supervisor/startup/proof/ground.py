@@ -25,6 +25,7 @@ def ground_of(step: StartWorkload, running: Running, facts: Facts) -> Ground:
         own_shm=PRIVATE_SHM not in lacking,
         foreign_shm=0 if PRIVATE_SHM in lacking else os.stat("/dev/shm").st_dev,  # noqa: S108
         ipv6=fence.report.ipv6,
+        routed=fence.report.form != "pod",
         ruled="nflog" in fence.sockets,
         capture=CAPTURE_PORT if "capture4" in fence.sockets or fence.held_elsewhere else None,
         nested_sandbox=step.toggles.nested_sandbox,

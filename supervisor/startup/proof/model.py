@@ -28,6 +28,7 @@ class Ground:
     own_shm: bool
     foreign_shm: int  # st_dev of the container's own /dev/shm
     ipv6: bool
+    routed: bool = True  # every address has a route; not so in a pod, which may lack IPv6, say
     ruled: bool  # the fence has rules, so that what it refuses is logged
     capture: int | None  # egress' port, where TCP is led to it
     nested_sandbox: bool

@@ -89,7 +89,10 @@ def _tcp(ground: Ground, address: str, port: int) -> Probe:
         return Probe(
             name=f"TCP to {address} port {port} ends at egress",
             control="network",
-            attempt=partial(_captured, address, port, ground.capture),
+            attempt=partial(
+                _captured if ground.routed else _captured_if_there_is_a_way,
+                *(address, port, ground.capture),
+            ),
         )
     return _refused(ground, ("TCP", 6), address, port, partial(_connect, address, port))
 
@@ -109,9 +112,10 @@ def _refused(
         name=f"{name} to {address} port {port}",
         control="network",
         attempt=attempt,
-        answers=(REFUSED if ground.ruled else UNREACHABLE | REFUSED) | NO_SOCKET,
+        answers=(REFUSED if ground.ruled and ground.routed else UNREACHABLE | REFUSED) | NO_SOCKET,
         sight=sight if ground.ruled else None,
-        unsent=frozenset() if number in ALWAYS_THERE else NO_SOCKET,
+        unsent=(frozenset() if number in ALWAYS_THERE else NO_SOCKET)
+        | (frozenset() if ground.routed else UNREACHABLE - REFUSED),
     )
 
 
@@ -156,6 +160,15 @@ def _captured(address: str, port: int, capture: int) -> None:
                 if local.endswith(f":{capture:04X}") and remote.endswith(f":{own:04X}"):
                     return
     raise OSError(errno.EXDEV, "the connection went elsewhere")
+
+
+def _captured_if_there_is_a_way(address: str, port: int, capture: int) -> None:
+    """A pod's own namespace may have no route (no IPv6, for one): then nothing leaves either."""
+    try:
+        _captured(address, port, capture)
+    except OSError as error:
+        if error.errno not in UNREACHABLE:
+            raise
 
 
 def _own_tcp(address: str) -> None:
