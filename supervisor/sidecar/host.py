@@ -71,11 +71,11 @@ class Ends:
         self._end.fail(cause, now)
         return []
 
-    def on_main_exit(self, status: int, *, now: float) -> list[lifecycle.Command]:
+    def on_main_exit(self, status: int, *, now: float) -> list[lifecycle.Command]:  # noqa: ARG002 - the protocol
         """See Supervised."""
         return []
 
-    def on_time(self, *, now: float, survivors: int) -> list[lifecycle.Command]:
+    def on_time(self, *, now: float, survivors: int) -> list[lifecycle.Command]:  # noqa: ARG002 - the protocol
         """See Supervised."""
         return [] if self._finish is None else [self._finish]
 
@@ -152,16 +152,10 @@ class ControlHost:
     def _obey(self, commands: Iterable[host_states.Command]) -> None:
         for command in commands:
             match command:
-                case host_states.Listen():
-                    self._listen()
-                case host_states.Unlisten():
-                    self._unlisten()
-                case host_states.Drop():
-                    self._drop()
-                case host_states.Say(message=message):
-                    self._say(message)
-                case host_states.SayDocument(message=message):
-                    self._say_document(message)
+                case host_states.Say() | host_states.SayDocument():
+                    self._say(command)
+                case host_states.Listen() | host_states.Unlisten() | host_states.Drop():
+                    self._open_or_close(command)
                 case host_states.Remember(digest=digest):
                     self._attached(digest)
                 case host_states.EndAgent():
@@ -172,6 +166,17 @@ class ControlHost:
                     self._ends.finish(command)
                 case _:
                     assert_never(command)
+
+    def _open_or_close(
+        self, command: host_states.Listen | host_states.Unlisten | host_states.Drop
+    ) -> None:
+        match command:
+            case host_states.Listen():
+                self._listen()
+            case host_states.Unlisten():
+                self._unlisten()
+            case host_states.Drop():
+                self._drop()
 
     def _listen(self) -> None:
         if self._listener is not None:
@@ -259,13 +264,13 @@ class ControlHost:
         self._on_agent(self._who.pid)
         self._log.emit("agent.attached", pid=self._who.pid, uid=self._who.uid)
 
-    def _say(self, message: FromSidecar) -> None:
-        self._send(message, ())
-
-    def _say_document(self, message: FromSidecar) -> None:
+    def _say(self, command: host_states.Say | host_states.SayDocument) -> None:
+        if isinstance(command, host_states.Say):
+            self._send(command.message, ())
+            return
         memory = sealed("document", self._document)
         try:
-            self._send(message, (memory,))
+            self._send(command.message, (memory,))
         finally:
             os.close(memory)
 

@@ -267,6 +267,7 @@ class Host:
             case Phase.LEAVING:
                 return self._leave()
             case Phase.DEPARTED:
+                self._deadline = now + LOOK_S
                 return [Look()]
         if self._cause is not None:
             return [EndAgent(), *self._finish(SUPERVISOR_STATUS, self._cause)]

@@ -11,6 +11,7 @@ import os
 import resource
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from supervisor.egress.process import EgressSpec
@@ -93,13 +94,14 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
         await_s=settings.await_agent_s,
         session=directory.recall(control),
     )
+    channel: ControlHost
     keeper = EgressKeeper(
         spec=_egress(settings, opened, log, privileged=privileged),
         workload=(settings.uid, settings.gid) if privileged else None,
         policy=loaded.whole or json.dumps(closed_wire()).encode(),
         loop=loop,
         log=log,
-        on_ready=lambda: channel.ready(),
+        on_ready=lambda: channel.ready(),  # noqa: PLW0108 - it is made below
     )
     channel = ControlHost(
         host,
@@ -118,7 +120,15 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     keeper.start()
     _listen(channel, settings)
     if settings.policy is not None:
-        _watch_policy(settings, loaded, keeper, channel, loop, log, privileged=privileged)
+        use = _use(settings, keeper, channel, log, privileged=privileged)
+        PolicyWatch(
+            settings.policy,
+            from_image=settings.policy_from_image,
+            loaded=loaded,
+            use=use,
+            loop=loop,
+            log=log,
+        ).start()
     _report(opened, degraded, settings, log)
 
 
@@ -190,16 +200,16 @@ def _watch_fence(changes: socket.socket, loop: Loop) -> None:
     loop.watch(changes.fileno(), look)
 
 
-def _watch_policy(
+def _use(
     settings: PodSettings,
-    loaded: LoadedPolicy,
     keeper: EgressKeeper,
     channel: ControlHost,
-    loop: Loop,
     log: Log,
     *,
     privileged: bool,
-) -> None:
+) -> Callable[[LoadedPolicy], None]:
+    """What is done with a policy that was changed while the pod runs."""
+
     def use(policy: LoadedPolicy) -> None:
         if not privileged:
             try:
@@ -210,15 +220,7 @@ def _watch_policy(
         keeper.use_policy(policy.whole)
         channel.publish(document(policy.static, settings.environment))
 
-    if settings.policy is not None:
-        PolicyWatch(
-            settings.policy,
-            from_image=settings.policy_from_image,
-            loaded=loaded,
-            use=use,
-            loop=loop,
-            log=log,
-        ).start()
+    return use
 
 
 def _listen(channel: ControlHost, settings: PodSettings) -> None:
