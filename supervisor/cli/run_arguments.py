@@ -23,25 +23,7 @@ LONGEST_S = 10 * 365 * 24 * 3600.0  # above this a number of seconds is a mistak
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--mode", choices=("full", "network-only"), default="full")
-    parser.add_argument(
-        "--shared",
-        metavar="DIR",
-        default=DEFAULT_SHARED,
-        help="network-only: the directory that the pod's containers share; default %(default)s",
-    )
-    parser.add_argument(
-        "--sidecar-loss",
-        choices=("end", "wait"),
-        default="end",
-        help="network-only: end the workload when the sidecar goes away, or let it wait offline",
-    )
-    parser.add_argument(
-        "--sidecar-timeout",
-        type=seconds,
-        metavar="S",
-        default=DEFAULT_SIDECAR_TIMEOUT_S,
-        help="network-only: how long to wait for the sidecar; default %(default)s",
-    )
+    _configure_network_only(parser)
     parser.add_argument("--policy", metavar="FILE", help="the policy; without one, closed")
     parser.add_argument(
         "--policy-from-image",
@@ -94,6 +76,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[--] COMMAND…")
 
 
+def _configure_network_only(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--shared",
+        metavar="DIR",
+        default=DEFAULT_SHARED,
+        help="network-only: the directory that the pod's containers share; default %(default)s",
+    )
+    parser.add_argument(
+        "--sidecar-loss",
+        choices=("end", "wait"),
+        default="end",
+        help="network-only: end the workload when the sidecar goes away, or let it wait offline",
+    )
+    parser.add_argument(
+        "--sidecar-timeout",
+        type=seconds,
+        metavar="S",
+        default=DEFAULT_SIDECAR_TIMEOUT_S,
+        help="network-only: how long to wait for the sidecar; default %(default)s",
+    )
+
+
 def settings_from(arguments: argparse.Namespace) -> RunSettings:
     """Freeze what was said."""
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
@@ -131,6 +135,7 @@ def chosen(said: str | None, baked: str | None, known: tuple[str, ...], default:
 
 
 def seconds(text: str) -> float:
+    """An argument that is a positive, finite number of seconds."""
     number = float(text)
     if not math.isfinite(number) or not 0 < number <= LONGEST_S:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
@@ -145,6 +150,7 @@ def _umask(text: str) -> int:
 
 
 def variable(text: str) -> str:
+    """An argument that is NAME or NAME=VALUE and may reach a workload."""
     if complaint := unusable(text):
         raise argparse.ArgumentTypeError(complaint)
     return text

@@ -41,16 +41,19 @@ def prepare(shared: str, *, sidecar_uid: int) -> None:
 def _make_control(shared: int, owner: int) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(CONTROL, dir_fd=shared)
+    # Root's for as long as we empty it: without DAC_OVERRIDE root is nobody special. Nobody else can
+    # exchange the name, since the directory above is root's by now.
+    os.chown(CONTROL, 0, 0, dir_fd=shared, follow_symlinks=False)
+    if not stat.S_ISDIR(os.stat(CONTROL, dir_fd=shared, follow_symlinks=False).st_mode):
+        raise Refusal(SHARED_DIRECTORY, f"{CONTROL} is there and no directory")
+    os.chmod(CONTROL, 0o700, dir_fd=shared)
     control = os.open(CONTROL, _OPEN, dir_fd=shared)
     try:
-        # root for as long as it empties the directory: root without DAC_OVERRIDE is nobody special
-        os.fchown(control, 0, 0)
-        os.fchmod(control, 0o700)
         for name in (SOCKET, SESSION):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=control)
-        os.fchown(control, owner, owner)
         os.chmod(control, CONTROL_MODE)
+        os.fchown(control, owner, owner)
     finally:
         os.close(control)
 
