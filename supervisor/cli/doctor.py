@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.in_sandbox:
         from supervisor.cli import report
 
-        return report.run(argparse.Namespace(json=arguments.json, prove=True))
+        return report.run(argparse.Namespace(json=arguments.json, prove=True, schema=False))
     from supervisor.startup.doctor import diagnose
     from supervisor.startup.facts import gather
 

@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "seed": ("seed", "copy the image's work directory into an empty volume, once"),
     "manifest": ("manifest", "write the pod for Kubernetes and podman kube play"),
     "policy": ("policy", "the policy laboratory: check, explain, test, diff, show, schema"),
+    "events": ("events", "the event stream of the running sandbox: --follow, --denied"),
+    "status": ("status", "the running sandbox: helpers, policy, what was denied"),
     "explain": ("explain", "what a reason code means and what helps"),
 }
 # Commands that supervise: the signals that the launcher blocked stay blocked for them.

@@ -2,15 +2,19 @@
 
 import argparse
 import json
+import os
 
+from supervisor import startup
 from supervisor.errors import Refusal
 
+SCHEMA = os.path.join(os.path.dirname(startup.__file__), "report.schema.json")
 DEADLINE_S = 30.0  # the proof takes a tenth of a second; its own deadlines are shorter
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of --json")
     parser.add_argument("--prove", action="store_true", help="make the proof again, now")
 
 
@@ -18,6 +22,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the report; exit 1 where the proof had a surprise."""
     from supervisor.startup.report import table
 
+    if arguments.schema:
+        with open(SCHEMA, encoding="utf-8") as file:
+            print(file.read(), end="")
+        return 0
     report = ask_running(prove=arguments.prove)
     print(json.dumps(report) if arguments.json else table(report))
     proof = report["proof"]

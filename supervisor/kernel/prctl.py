@@ -11,6 +11,7 @@ import prctl
 
 from supervisor.kernel.libc import SyscallError, check, libc
 
+PR_GET_SECUREBITS = 27
 PR_SET_SECUREBITS = 28
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -56,6 +57,12 @@ def capbset_drop_all() -> None:
 def lock_securebits() -> None:
     """Set and lock SECUREBITS (PR_SET_SECUREBITS); needs CAP_SETPCAP."""
     _libc_prctl("PR_SET_SECUREBITS", PR_SET_SECUREBITS, SECUREBITS)
+
+
+def get_securebits() -> int:
+    """PR_GET_SECUREBITS."""
+    zero = ctypes.c_ulong(0)
+    return check(libc.prctl(PR_GET_SECUREBITS, zero, zero, zero, zero), "prctl(PR_GET_SECUREBITS)")
 
 
 def clear_ambient() -> None:

@@ -85,6 +85,14 @@ def read_start_and_parent(pid: int) -> tuple[int, int]:
     return int(fields[19]), int(fields[1])
 
 
+def has_memory(pid: int | str) -> bool:
+    """False for a kernel thread, and for a process whose first thread has ended or is about to."""
+    try:
+        return not read_small(f"/proc/{pid}/statm").startswith(b"0 ")
+    except OSError:
+        return False
+
+
 def parents() -> dict[int, int]:
     """pid -> parent pid of every live (not zombie) process that /proc shows."""
     found = {}

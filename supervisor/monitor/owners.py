@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 from supervisor.egress.owner_messages import (
@@ -143,21 +143,54 @@ def _holds(pid: int, wanted: str, uid: int, holders: list[int]) -> Iterator[None
 
     A process of the socket's own ``uid`` that cannot be looked at is never passed over.
     """
-    directory = f"/proc/{pid}/fd"
     try:
-        with os.scandir(directory) as entries:
-            for number, entry in enumerate(entries):
-                if number % DESCRIPTORS_PER_STEP == 0:
-                    yield
-                if _link(f"{directory}/{entry.name}") == wanted:
-                    holders.append(pid)
-                    return
+        if (yield from _has(f"/proc/{pid}/fd", wanted)):
+            holders.append(pid)
+        elif not procfs.has_memory(pid):
+            yield from _refuse_hidden(pid, wanted)
     except (FileNotFoundError, ProcessLookupError):
         return  # it ended; a process that starts later got the socket from one that we still see
     except PermissionError:
-        if _is_below_us(pid) or _is_of(pid, uid):
+        if not procfs.has_memory(pid):
+            yield from _refuse_hidden(pid, wanted)
+        elif _is_below_us(pid) or _is_of(pid, uid):
             raise _Problem(Outcome.UNREADABLE) from None
         # A kernel thread or another container's process: nobody gave it a socket of the workload.
+
+
+def _has(directory: str, wanted: str) -> Generator[None, None, bool]:
+    """Whether a descriptor in ``directory`` is ``wanted``."""
+    with os.scandir(directory) as entries:
+        for number, entry in enumerate(entries):
+            if number % DESCRIPTORS_PER_STEP == 0:
+                yield
+            if _link(f"{directory}/{entry.name}") == wanted:
+                return True
+    return False
+
+
+def _refuse_hidden(pid: int, wanted: str) -> Iterator[None]:
+    """``/proc/PID`` shows the first thread. Once that has ended the process has no executable and
+    no descriptors there, while its other threads go on using theirs. Nothing honest holds a
+    connection like that, and to miss one holder would let an allowed program vouch for it.
+    """
+    for thread in _other_threads(pid):  # each shows the one table: the filter sees to that
+        where = f"{pid}/task/{thread}"
+        try:
+            hidden = yield from _has(f"/proc/{where}/fd", wanted)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        except PermissionError:
+            hidden = procfs.has_memory(where)  # without memory it is ending, too
+        if hidden:
+            raise _Problem(Outcome.UNREADABLE)
+
+
+def _other_threads(pid: int) -> list[str]:
+    try:
+        return [name for name in os.listdir(f"/proc/{pid}/task") if name != str(pid)]
+    except OSError:
+        return []  # it ended meanwhile
 
 
 def _link(path: str) -> str | None:

@@ -125,6 +125,8 @@ def _enter_workdir(what: Launch) -> None:
 def _read_back(what: Launch) -> None:
     """Ask the kernel, not ourselves, what this process is now; then try to become root."""
     surprises = differences(what.confinement, procfs.read_status())
+    if what.confinement.drop_privileges and prctl.get_securebits() != prctl.SECUREBITS:
+        surprises.append(f"securebits are {prctl.get_securebits():#x}")
     if surprises:
         raise Failed("; ".join(surprises))
     ways = (partial(ids.setresuid, 0), partial(ids.setresgid, 0), partial(ids.setgroups, [0]))

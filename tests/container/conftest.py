@@ -13,6 +13,7 @@ IMAGES = {
     "musl": "localhost/sandbox-test/musl",
     "debian": "localhost/sandbox-test/debian",
     "hostile": "localhost/sandbox-test/hostile",
+    "programs": "localhost/sandbox-test/programs",
     "agent": "localhost/sandbox-agent",
     "supervisor": "localhost/sandbox-supervisor",
 }

@@ -3,6 +3,7 @@
 import json
 import os
 
+import jsonschema
 import pytest
 from support.sandbox import DEBIAN, IDENTITY, fields_of, refusal_of, sandboxed
 
@@ -139,9 +140,13 @@ def test_the_report_names_every_control():
     records = [json.loads(line) for line in result.stderr.splitlines()]
     report = next(record["report"] for record in records if record["event"] == "sandbox.started")
 
+    schema = json.loads(
+        sandboxed(verb="report", identity=(), arguments=("--schema",), log=False).stdout
+    )
     states = {control["name"]: control["state"] for control in report["controls"]}
     wanted = ("privileges", "network", "files", "system calls", "processes")
     assert {name: states[name] for name in wanted} == dict.fromkeys(wanted, "enforced")
+    jsonschema.validate(report, schema)
     assert report["proof"]["surprises"] == []
     assert all(control["probes"] for control in report["controls"] if control["name"] in wanted)
     assert report["identity"]["uid"] == IDENTITY

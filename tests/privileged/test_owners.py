@@ -110,6 +110,45 @@ def test_a_socket_that_nobody_holds_has_vanished():
     assert in_child(body) is Outcome.VANISHED
 
 
+# The first thread ends, another one goes on with the socket on descriptor 3, and says so on 4.
+HIDING = """
+import ctypes, os, threading
+def stay():
+    with open("/proc/self/stat") as file:
+        while file.seek(0) or file.read().split()[2] != "Z": pass
+    os.write(4, b"."); os.read(os.pipe()[0], 1)
+threading.Thread(target=stay).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def hider(sock, ready):
+    """A process of user 4242 whose ``/proc/PID`` shows nothing, and which holds ``sock``."""
+    pid = os.fork()
+    if pid == 0:
+        os.setresuid(4242, 4242, 4242)
+        os.dup2(sock.fileno(), 3)
+        os.dup2(ready, 4)
+        os.execv("/usr/bin/python3", ["/usr/bin/python3", "-c", HIDING])
+    return pid
+
+
+@pytest.mark.parametrize("workload", [None, (4242, 4242)], ids=["as root", "as the workload"])
+def test_a_holder_whose_first_thread_has_ended_is_not_overlooked(workload):
+    """attacks.md J6, J7: or an allowed program that shares the socket would vouch for it."""
+
+    def body():
+        sock, vouching = held_by(1)
+        paired = answered(Owners(workload=workload), question(sock)).answer
+        read_end, write_end = os.pipe()
+        hider(sock, write_end)
+        os.read(read_end, 1)
+        hidden = answered(Owners(workload=workload), question(sock, 2)).answer
+        return [holder.pid for holder in paired.holders] == vouching, hidden.outcome
+
+    assert in_child(body) == (True, Outcome.UNREADABLE)
+
+
 def test_our_own_helpers_are_no_holders():
     def body():
         sock, pids = held_by(2)

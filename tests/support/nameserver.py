@@ -12,11 +12,11 @@ import dns.rrset
 class NameServer:
     """Answers UDP and TCP on one port with ``reply(query, transport)`` (None: silence)."""
 
-    def __init__(self, reply, *, address="127.0.0.1", port=0):
+    def __init__(self, reply, address="127.0.0.1", port=0):
         self.asked = []
         self._reply = reply
         self._tcp = socket.create_server((address, port))
-        self.port = self._tcp.getsockname()[1]
+        self.address, self.port = self._tcp.getsockname()
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind((address, self.port))
         self._stopped = False
@@ -59,8 +59,8 @@ class NameServer:
     def close(self):
         self._stopped = True
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as poke:
-            poke.sendto(b"x", ("127.0.0.1", self.port))
-        socket.create_connection(("127.0.0.1", self.port)).close()
+            poke.sendto(b"x", (self.address, self.port))
+        socket.create_connection((self.address, self.port)).close()
         for thread in self._threads:
             thread.join(10)
         self._udp.close()

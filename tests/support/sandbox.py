@@ -60,9 +60,10 @@ def sandbox(
     arguments: Sequence[str] = (),
     options: Sequence[str] = (),
     image: str = DEBIAN,
+    identity: Sequence[str] = AS_4242,
 ) -> Iterator[Container]:
     """The same in the background, for as long as the block lasts."""
-    line = command_line(*command, verb="run", identity=AS_4242, arguments=arguments, log=True)
+    line = command_line(*command, verb="run", identity=identity, arguments=arguments, log=True)
     with running(
         image, *options, entrypoint=ENTRYPOINT, command=line, mounts=mounts()
     ) as container:

@@ -14,6 +14,7 @@ from supervisor.kernel.seccomp_table.model import ALLOW, KILL_PROCESS, AnyBit, S
 from supervisor.kernel.seccomp_table.numbers import NUMBERS
 
 EPERM, ENOSYS, NO_PROTOCOL = map(refuse, (errno.EPERM, errno.ENOSYS, errno.EPROTONOSUPPORT))
+EINVAL = refuse(errno.EINVAL)
 MACHINES = [X86_64, AARCH64]
 NAMED = {"ids": lambda machine: machine.name}
 ALL_TOGGLES = [Toggles(*choice) for choice in itertools.product([False, True], repeat=2)]
@@ -186,7 +187,8 @@ THREAD_FLAGS = 0x003D0F00  # what pthread_create(3) asks for
 @pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
 def test_new_namespaces(machine, nested):
     program = filters.workload(Toggles(nested_sandbox=nested), machine=machine)
-    for call, extra, dirty in itertools.product(("clone", "unshare"), (0, THREAD_FLAGS), DIRTY):
+    tried = (("clone", 0), ("clone", THREAD_FLAGS), ("unshare", 0), ("unshare", 0x200))
+    for (call, extra), dirty in itertools.product(tried, DIRTY):
         assert decide(program, machine, call, extra | dirty) == ALLOW
         for name, bit in NAMESPACES.items():
             expected = ALLOW if nested and name in FOR_BROWSERS else EPERM
@@ -194,6 +196,18 @@ def test_new_namespaces(machine, nested):
     assert decide(program, machine, "clone3") == ENOSYS
     assert decide(program, machine, "setns") == EPERM
     assert decide(program, machine, "chroot") == (ALLOW if nested else EPERM)
+
+
+@pytest.mark.parametrize("machine", MACHINES, **NAMED)
+@pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
+def test_no_thread_gets_a_file_table_of_its_own(machine, nested):
+    program = filters.workload(Toggles(nested_sandbox=nested), machine=machine)
+    clone_files, unshare_flag = 0x400, 2
+    for dirty in DIRTY:
+        assert decide(program, machine, "clone", THREAD_FLAGS & ~clone_files | dirty) == EPERM
+        assert decide(program, machine, "unshare", clone_files | dirty) == EPERM
+        assert decide(program, machine, "close_range", 3, 4, unshare_flag | dirty) == EINVAL
+        assert decide(program, machine, "close_range", 3, 4, 4 | dirty) == ALLOW
 
 
 @pytest.mark.parametrize("machine", MACHINES, **NAMED)

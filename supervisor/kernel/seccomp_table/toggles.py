@@ -16,8 +16,10 @@ from supervisor.kernel.seccomp_table.model import (
     refuse,
 )
 from supervisor.kernel.seccomp_table.workload import (
+    CLONE_FILES,
     HARMLESS_PERSONALITIES,
     NEW_NAMESPACE,
+    THREADS_SHARE_FILES,
     TIOCLINUX,
     TIOCSETD,
     TIOCSTI,
@@ -39,8 +41,13 @@ _OTHER_NAMESPACES = NEW_NAMESPACE & ~BROWSER_NAMESPACES
 
 NESTED_SANDBOX = (
     Rule(
-        "clone unshare",
-        AnyBit(0, _OTHER_NAMESPACES, EPERM, ALLOW),
+        "clone",
+        AnyBit(0, _OTHER_NAMESPACES, EPERM, THREADS_SHARE_FILES),
+        "as unshare",
+    ),
+    Rule(
+        "unshare",
+        AnyBit(0, _OTHER_NAMESPACES | CLONE_FILES, EPERM, ALLOW),
         "browsers put their renderers into user, PID, network and IPC namespaces. Mounts stay"
         " refused: Landlock would refuse them anyway",
     ),

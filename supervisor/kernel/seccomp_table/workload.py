@@ -20,6 +20,10 @@ ENOSYS = refuse(errno.ENOSYS)
 # linux/sched.h. CLONE_NEWTIME shares its bit with the exit signal of clone(2), where no valid
 # signal has it: including it costs nothing and covers unshare(2).
 NEW_NAMESPACE = 0x7E020080
+# linux/sched.h, linux/close_range.h. /proc/PID/fd shows the first thread's table: a thread with one
+# of its own could hold connections that nobody can tell who they belong to.
+CLONE_FILES, CLONE_THREAD = 0x400, 0x10000
+CLOSE_RANGE_UNSHARE = 0x2
 # linux/memfd.h
 MFD_NOEXEC_SEAL, MFD_EXEC = 0x08, 0x10
 # asm-generic/ioctls.h, the same on both architectures
@@ -45,7 +49,7 @@ ALLOWED = (
     ),
     Rule(
         "read write pread64 pwrite64 readv writev preadv pwritev preadv2 pwritev2 lseek close"
-        " close_range dup dup2 dup3 fcntl fstat fstatfs ftruncate fallocate fsync fdatasync sync"
+        " dup dup2 dup3 fcntl fstat fstatfs ftruncate fallocate fsync fdatasync sync"
         " syncfs sync_file_range fadvise64 readahead getdents getdents64 fchdir flock umask"
         " copy_file_range sendfile splice tee",
         ALLOW,
@@ -137,17 +141,25 @@ ALLOWED = (
     ),
 )
 
+THREADS_SHARE_FILES = AnyBit(0, CLONE_THREAD, AnyBit(0, CLONE_FILES, ALLOW, EPERM), ALLOW)
+
 CONDITIONAL = (
     *SOCKET_RULES,
     Rule(
         "clone",
-        AnyBit(0, NEW_NAMESPACE, EPERM, ALLOW),
-        "threads and processes, but no new namespace: one would hand out capabilities inside it",
+        AnyBit(0, NEW_NAMESPACE, EPERM, THREADS_SHARE_FILES),
+        "threads and processes, but no new namespace: one would hand out capabilities inside it;"
+        " and no thread with a file table of its own",
     ),
     Rule(
         "unshare",
-        AnyBit(0, NEW_NAMESPACE, EPERM, ALLOW),
-        "own file table or working directory, but no new namespace",
+        AnyBit(0, NEW_NAMESPACE | CLONE_FILES, EPERM, ALLOW),
+        "an own working directory, but no new namespace, and no thread with an own file table",
+    ),
+    Rule(
+        "close_range",
+        AnyBit(2, CLOSE_RANGE_UNSHARE, refuse(errno.EINVAL), ALLOW),
+        "not as a way to an own file table; EINVAL is what older kernels say of a flag",
     ),
     Rule(
         "clone3",

@@ -22,6 +22,7 @@ def ground_of(step: StartWorkload, running: Running, facts: Facts) -> Ground:
         workdir=step.cwd,
         monitor=os.getpid() if seclusion.pid is None else 1,
         own_process_ids=seclusion.pid is not None,
+        foreign_ids=os.stat("/proc/self/ns/pid").st_ino,
         own_shm=PRIVATE_SHM not in lacking,
         foreign_shm=0 if PRIVATE_SHM in lacking else os.stat("/dev/shm").st_dev,  # noqa: S108
         ipv6=fence.report.ipv6,

@@ -25,6 +25,7 @@ class Ground:
     workdir: str
     monitor: int  # its pid, as the workload numbers it; the init where it is not visible
     own_process_ids: bool
+    foreign_ids: int  # inode of the container's PID namespace
     own_shm: bool
     foreign_shm: int  # st_dev of the container's own /dev/shm
     ipv6: bool

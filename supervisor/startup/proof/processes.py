@@ -15,8 +15,6 @@ HIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ESRCH, errno.
 # In a user namespace that does not map the id it is not a valid one.
 NO_ID = frozenset({errno.EPERM, errno.EINVAL})
 OF_THE_SUPERVISOR = ("mem", "environ", "maps", "cwd", "root", "exe", "fd", "ns/net", "syscall")
-# The init, this process, and a child that an earlier probe left to be reaped.
-PROCESSES_OF_A_NEW_NAMESPACE = 3
 
 
 def probes(ground: Ground) -> Iterator[Probe]:
@@ -39,7 +37,9 @@ def probes(ground: Ground) -> Iterator[Probe]:
     yield _probe("core dumps are off", "processes", _check_core)
     yield _probe("nothing but stdio survives exec", "processes", _check_descriptors)
     if ground.own_process_ids:
-        yield _probe("no foreign process in /proc", "processes", _check_alone)
+        yield _probe(
+            "no foreign process in /proc", "processes", partial(_check_alone, ground.foreign_ids)
+        )
     if ground.own_shm:
         yield _probe("own /dev/shm", "processes", partial(_check_shm, ground.foreign_shm))
 
@@ -91,9 +91,14 @@ def _check_descriptors() -> None:
             raise OSError(errno.EBADF, f"descriptor {name} survives exec")
 
 
-def _check_alone() -> None:
-    if sum(name.isdigit() for name in os.listdir("/proc")) > PROCESSES_OF_A_NEW_NAMESPACE:
-        raise OSError(errno.EEXIST, "foreign processes are in sight")
+def _check_alone(foreign: int) -> None:
+    """The namespace is not the monitor's, and /proc shows this one and no outer one."""
+    if os.stat("/proc/self/ns/pid").st_ino == foreign:
+        raise OSError(errno.EXDEV, "the process ids are the container's")
+    fields = procfs.read_small("/proc/self/status").decode("ascii", "replace").splitlines()
+    numbers = next(line.split()[1:] for line in fields if line.startswith("NSpid:"))
+    if numbers != [str(os.getpid())]:
+        raise OSError(errno.EEXIST, "/proc shows processes of an outer namespace")
 
 
 def _check_shm(foreign: int) -> None:

@@ -1,0 +1,43 @@
+"""``status``: the running sandbox's state, its helpers, its policy, and what was denied."""
+
+import argparse
+from contextlib import closing
+
+from supervisor.events.denied_summary import DeniedSummary
+from supervisor.events.status import status_lines
+from supervisor.events.text import as_json
+from supervisor.monitor.control_client import CONTROL_SOCKET, ask, ask_one, connect
+
+# What fits on a screen; --json has them all.
+SHOWN_DENIALS = 10
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--control", default=CONTROL_SOCKET, help="the supervisor's control socket")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask for the state and the kept denials, print both."""
+    with closing(connect(arguments.control)) as sock:
+        status = ask_one(sock, {"ask": "status"})
+    summary = DeniedSummary()
+    with closing(connect(arguments.control)) as sock:
+        for answer in ask(sock, {"ask": "events", "denied": True, "follow": False}):
+            record = answer.get("event")
+            if isinstance(record, dict):
+                summary.add(record)
+    denials = summary.most_frequent()
+    if arguments.json:
+        print(as_json({**status, "denials": [one.as_dict() for one in denials]}))
+        return 0
+    for line in status_lines(status):
+        print(line)
+    if denials:
+        print("denied")
+    for one in denials[:SHOWN_DENIALS]:
+        print(one.line())
+    if len(denials) > SHOWN_DENIALS:
+        print(f"{len(denials) - SHOWN_DENIALS:>6}  more: events --denied")
+    return 0

@@ -1,0 +1,125 @@
+"""Rows D: other processes and local sockets; and the network, as far as the closed fence goes."""
+
+import errno
+import os
+import resource
+import signal
+import socket
+from functools import partial
+
+from attack import EACCES, EPERM, HIDDEN, Broken, attack, end, refused, sleeping_child
+
+NOBODY_LISTENS = (EPERM, errno.ECONNREFUSED, EACCES, errno.ENOENT)
+SECRETS = ("environ", "mem", "maps", "cwd", "root", "exe", "fd/0", "ns/net", "syscall")
+
+
+def _own_abstract():
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(f"\0own-{os.getpid()}")
+        listener.listen()
+        client.connect(listener.getsockname())
+
+
+@attack("D1", "an abstract socket of the supervisor is reached", _own_abstract)
+def abstract_sockets():
+    with open("/proc/self/net/unix") as lines:
+        names = {line.split()[-1] for line in lines if "@" in line}
+    inode = os.stat("/proc/self/ns/mnt").st_ino
+    for name in (*names, f"@sandbox-supervisor-{inode}"):
+        for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM):
+            with socket.socket(socket.AF_UNIX, kind) as client:
+                refused(
+                    lambda c=client, n=name: c.connect("\0" + n[1:]),
+                    *NOBODY_LISTENS, errno.EPROTOTYPE, what=name,
+                )  # fmt: skip
+
+
+def _signal_child():
+    end(sleeping_child())
+
+
+@attack("D2", "the supervisor is signalled", _signal_child)
+def signals():
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP):
+        try:
+            os.kill(1, number)
+        except OSError as error:
+            if error.errno not in HIDDEN:
+                raise Broken(f"kill: {error}") from error
+        else:
+            raise Broken(f"signal {number} was sent")
+    refused(lambda: os.kill(os.getppid() or 1, 0), *HIDDEN, what="the parent")
+    limits = (resource.RLIMIT_CPU, (1, 1))
+    refused(lambda: resource.prlimit(1, *limits), *HIDDEN, what="prlimit")
+    refused(lambda: os.setpriority(os.PRIO_PROCESS, 1, 19), *HIDDEN, what="setpriority")
+
+
+def _own_datagram():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours.send(b"x")
+    assert theirs.recv(1) == b"x"
+
+
+@attack("D3", "a unix socket of somebody else has a name here", _own_datagram)
+def path_sockets():
+    with open("/proc/self/net/unix") as lines:
+        paths = [words[-1] for line in lines if "/" in (words := line.split())[-1]]
+    if paths:
+        raise Broken(f"sockets {paths}")
+
+
+@attack("D9", "shared memory of another session is seen", lambda: open("/dev/shm/own", "w").close())
+def shared_memory():
+    left = set(os.listdir("/dev/shm")) - {"own"}
+    if left:
+        raise Broken(f"{left}")
+
+
+def _own_environ():
+    with open("/proc/self/environ", "rb") as file:
+        file.read()
+
+
+def _open(path):
+    os.close(os.open(path, os.O_RDONLY))
+
+
+@attack("D10", "the supervisor's process is looked into", _own_environ)
+def supervisor_in_proc():
+    for name in SECRETS:
+        path = f"/proc/1/{name}"
+        links = ("cwd", "root", "exe", "fd/0", "ns/net")
+        read = os.readlink if name in links else _open
+        refused(partial(read, path), *HIDDEN, what=path)
+
+
+def _loopback():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        socket.create_connection(listener.getsockname()).close()
+
+
+@attack("E1", "TCP leaves", _loopback)
+def tcp():
+    for family, address in (
+        (socket.AF_INET, "198.51.100.1"),
+        (socket.AF_INET, "169.254.169.254"),
+        (socket.AF_INET6, "2001:db8::1"),
+        (socket.AF_INET6, "::ffff:198.51.100.1"),
+    ):
+        with socket.socket(family) as client:
+            client.settimeout(5)
+            refused(
+                lambda c=client, a=address: c.connect((a, 443)),
+                errno.ECONNREFUSED, errno.EPERM, errno.ENETUNREACH, what=address,
+            )  # fmt: skip
+
+
+@attack("E2", "UDP leaves", _loopback)
+def udp():
+    for family, address in ((socket.AF_INET, "198.51.100.1"), (socket.AF_INET6, "2001:db8::1")):
+        for port in (53, 443, 123):
+            with socket.socket(family, socket.SOCK_DGRAM) as sender:
+                refused(
+                    lambda s=sender, a=address, p=port: s.sendto(b"x", (a, p)),
+                    errno.EPERM, errno.ECONNREFUSED, errno.ENETUNREACH, what=f"{address} {port}",
+                )  # fmt: skip
