@@ -18,6 +18,7 @@ from supervisor.sidecar.codes import SHARED_DIRECTORY
 CONTROL = "control"
 SOCKET = "agent.sock"
 SESSION = "session"
+BEACON = "beacon"  # supervisor.sidecar.beacon
 SHARED_MODE = 0o755
 CONTROL_MODE = 0o711
 SOCKET_MODE = 0o666  # SO_PEERCRED decides, not the mode
@@ -49,7 +50,7 @@ def _make_control(shared: int, owner: int) -> None:
     os.chmod(CONTROL, 0o700, dir_fd=shared)
     control = os.open(CONTROL, _OPEN, dir_fd=shared)
     try:
-        for name in (SOCKET, SESSION):
+        for name in (SOCKET, SESSION, BEACON):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=control)
         os.chmod(control, CONTROL_MODE)

@@ -28,6 +28,7 @@ from supervisor.monitor.egress_keeper import EgressKeeper
 from supervisor.monitor.lifecycle import Finish
 from supervisor.monitor.loop import Loop, open_signals
 from supervisor.sidecar import codes, directory
+from supervisor.sidecar.beacon import Beacon
 from supervisor.sidecar.document import document
 from supervisor.sidecar.host import ControlHost, Ends, end_all_of
 from supervisor.sidecar.host_states import Host
@@ -87,24 +88,23 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     prctl.set_no_new_privs()
     if "changes" in opened.sockets:
         _watch_fence(socket.socket(fileno=opened.sockets["changes"]), loop)
-    host = Host(
-        uid=settings.uid,
-        gid=settings.gid,
-        grace_s=settings.grace_s,
-        await_s=settings.await_agent_s,
-        session=directory.recall(control),
-    )
+    beacon = Beacon(control)
     channel: ControlHost
+
+    def on_ready() -> None:
+        beacon.serving()
+        channel.ready()
+
     keeper = EgressKeeper(
         spec=_egress(settings, opened, log, privileged=privileged),
         workload=(settings.uid, settings.gid) if privileged else None,
         policy=loaded.whole or json.dumps(closed_wire()).encode(),
         loop=loop,
         log=log,
-        on_ready=lambda: channel.ready(),  # noqa: PLW0108 - it is made below
+        on_ready=on_ready,
     )
     channel = ControlHost(
-        host,
+        _host(settings, control),
         shared=settings.shared,
         control=control,
         uid=settings.uid,
@@ -115,7 +115,7 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
         log=log,
     )
     ends.attach(channel)
-    for kept in (keeper, channel):
+    for kept in (keeper, channel, beacon):
         loop.keep(kept)
     keeper.start()
     _listen(channel, settings)
@@ -130,6 +130,16 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
             log=log,
         ).start()
     _report(opened, degraded, settings, log)
+
+
+def _host(settings: PodSettings, control: int) -> Host:
+    return Host(
+        uid=settings.uid,
+        gid=settings.gid,
+        grace_s=settings.grace_s,
+        await_s=settings.await_agent_s,
+        session=directory.recall(control),
+    )
 
 
 def check_privileges(egress_uid: int) -> bool:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from support.podman import podman
-from support.sandbox import fields_of, wait_for
+from support.sandbox import ENTRYPOINT, fields_of, wait_for
 from support.sidecar_pod import (
     EGRESS,
     GID,
@@ -108,6 +108,21 @@ def test_an_agent_without_a_sidecar_waits_for_a_bounded_time_only(tmp_path):
 
         assert agent.wait() == 125
         assert refusal(agent)["code"] == "sidecar.not-there"
+
+
+def test_probes_run_our_own_binary_and_tell_a_sidecar_that_serves_from_one_that_hangs(tmp_path):
+    with sidecar_pod(tmp_path) as pod:
+        pod.net_init().checked()
+        sidecar = pod.sidecar()
+        wait_for_event(sidecar, "egress.ready")
+
+        answer = sidecar.exec(
+            ENTRYPOINT, "status", "--shared", SHARED, "--probe", "ready", "--json"
+        )
+        assert json.loads(answer.checked().stdout)["ready"] is True
+        assert sidecar.exec(ENTRYPOINT, "status", "--probe", "live").returncode == 0
+        absent = sidecar.exec(ENTRYPOINT, "status", "--shared", "/nowhere", "--probe", "live")
+        assert absent.returncode == 1
 
 
 def test_either_half_may_start_first(tmp_path):
