@@ -100,6 +100,14 @@ def test_core_dumps_are_off_for_the_program():
     assert in_child(lambda: output_of("sh", "-c", "ulimit -Hc")) == (0, "0\n")
 
 
+def test_the_umask_is_the_one_that_was_asked_for():
+    def body():
+        os.umask(0)
+        return output_of("sh", "-c", "umask", confinement=confined(umask=0o027))
+
+    assert in_child(body) == (0, "0027\n")
+
+
 def test_the_programs_own_exit_status_comes_back():
     assert in_child(lambda: output_of("sh", "-c", "exit 37"))[0] == 37
 

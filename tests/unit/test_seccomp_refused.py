@@ -50,3 +50,8 @@ def test_it_is_refused_without_a_toggle(name):
 )
 def test_its_arguments_decide(name):
     assert not isinstance(workload_rules(ALL_OPEN)[name].decision, int)
+
+
+def test_close_range_may_not_give_a_thread_a_descriptor_table_of_its_own():
+    """Owners of sockets are found in the first thread's table: there must be only one."""
+    assert workload_rules(ALL_OPEN)["close_range"].decision != ALLOW
