@@ -27,20 +27,10 @@ NAME_BUDGET = Code(
     "Too many different names, or too long ones, were looked up under one wildcard.",
     "State the names exactly in the policy, or try again in a minute.",
 )
-POOL_FULL = Code(
-    "egress.pool-full",
-    "All synthetic addresses for names under wildcards are in use.",
-    "Wait an hour, or state names exactly in the policy: those have their own addresses.",
-)
 RESOLVE_FAILED = Code(
     "egress.resolve-failed",
     "The policy allows the name, but no upstream name server gave an address for it.",
     "Check the name and the container's resolv.conf; 'doctor' queries each server.",
-)
-ADDRESS_REFUSED = Code(
-    "egress.address-refused",
-    "The name resolves to an address that the policy does not allow to be dialled.",
-    "Allow the address range at the endpoint (allowed_ips) if it is meant to be reached.",
 )
 ADDRESS_LOCAL = Code(
     "egress.address-local",
@@ -48,21 +38,6 @@ ADDRESS_LOCAL = Code(
     "No policy can allow this; give the service an address of its own.",
 )
 # --- who asks
-CALLER_UNKNOWN = Code(
-    "egress.caller-unknown",
-    "The process that owns the connection could not be found: it ended, or hides.",
-    "Try again; a program must keep its socket open while it connects.",
-)
-CALLER_SLOW = Code(
-    "egress.caller-slow",
-    "Finding the process that owns the connection took longer than its budget.",
-    "Try again when fewer processes run; 'status' shows the lookup's time.",
-)
-CALLER_UNREADABLE = Code(
-    "egress.caller-unreadable",
-    "The executable of the calling process could not be opened or hashed.",
-    "Make the executable readable by its owner, or run it from a readable file system.",
-)
 # --- decision and dialling
 POLICY_DENIED = Code(
     "egress.policy-denied",
@@ -193,9 +168,4 @@ INSPECTION_UNAVAILABLE = Code(
     "egress.inspection-unavailable",
     "The endpoint asks for each request to be judged, which this version does for plain HTTP only.",
     "Drop 'protocol' and its rules for a decision by connection, or use plain HTTP.",
-)
-HTTP_EXPECTED = Code(
-    "egress.http-expected",
-    "The endpoint's connections carry HTTP, and something else was sent.",
-    "Declare the endpoint with 'protocol: tcp' or 'tls: skip' if it speaks another protocol.",
 )

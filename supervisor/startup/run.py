@@ -28,10 +28,10 @@ from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
 from supervisor.startup.upstream import Upstream, obtain_upstream
 
-# What a shell says of a command that it cannot execute or find: exit status of POSIX sh.
 # What the monitor needs while the workload runs: to end processes of other uids and to look into
 # them, to start egress again under its own uid, and to join namespaces for later launches.
 KEPT_CAPABILITIES = ("KILL", "SETUID", "SETGID", "SETPCAP", "SYS_PTRACE", "SYS_ADMIN", "SYS_CHROOT")
+# What a shell says of a command that it cannot execute or find: exit status of POSIX sh.
 EXEC_STATUS = {monitor_codes.NOT_EXECUTABLE: 126, monitor_codes.NOT_FOUND: 127}
 
 
