@@ -12,6 +12,7 @@ from support.sidecar_pod import (
     OTHER,
     POLICY,
     PORT,
+    PROXY_PORT,
     SHARED,
     UID,
     UNAWARE,
@@ -229,3 +230,19 @@ def test_a_blocked_attempt_is_told_in_the_sidecar_and_each_half_answers_who_ente
         ]
         proved = agent.exec(ENTRYPOINT, "report", "--prove", "--json").checked()
         assert json.loads(proved.stdout)["proof"]["surprises"] == []
+
+
+def test_the_sidecar_is_what_stands_behind_a_corporate_proxy(tmp_path):
+    with sidecar_pod(tmp_path) as pod:
+        pod.net_init().checked()
+        through = f"--upstream-proxy=http://{pod.upstream.address}:{PROXY_PORT}"
+        sidecar = pod.sidecar(through)
+        asked = pod.upstream.start_proxy()
+        agent = pod.agent("bash", "-c", GET + f"get {NAME} {PORT}")
+
+        assert (agent.wait(), sidecar.wait()) == (0, 0)
+        assert agent.logs().stdout.strip() == "upstream"
+        assert asked == [f"CONNECT {pod.upstream.address}:{PORT}"]
+        refused = pod.agent("true", role="told-too", arguments=(through,))
+        assert refused.wait() == 125
+        assert refusal(refused)["code"] == "upstream.sidecars"

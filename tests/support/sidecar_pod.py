@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from support.sandbox import DEBIAN, ENTRYPOINT, RUNTIME, TREE
 UID = GID = 4242
 EGRESS = 64998
 NAME, OTHER = "api.example.com", "other.example.com"
-PORT = 8080
+PORT, PROXY_PORT = 8080, 3128
 SHARED = "/run/sandbox-supervisor"
 PRIVILEGED = ("NET_ADMIN", "SYS_PTRACE", "KILL", "SETUID", "SETGID", "SETPCAP")
 NET_INIT = ("NET_ADMIN", "CHOWN", "FOWNER")
@@ -70,13 +70,31 @@ class Upstream:
         self.nameserver = self.in_namespace(
             lambda: NameServer(answering(table), address=self.address, port=53)
         )
-        listener = self.in_namespace(lambda: socket.create_server((self.address, PORT)))
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        self.listen(PORT, self._serve)
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            near, _ = listener.accept()
-            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+    def start_proxy(self) -> list[str]:
+        """Be a proxy as well, to ourselves; the request lines that it gets."""
+        asked: list[str] = []
+
+        def serve(near: socket.socket) -> None:
+            head = near.recv(65536)
+            asked.append(head.decode().split(" HTTP/")[0])
+            near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            self._serve(near)
+
+        self.listen(PROXY_PORT, serve)
+        return asked
+
+    def listen(self, port: int, serve: Callable[[socket.socket], None]) -> None:
+        """Serve every connection to a port of the outside in a thread."""
+        listener = self.in_namespace(lambda: socket.create_server((self.address, port)))
+
+        def accept() -> None:
+            while True:
+                near, _ = listener.accept()
+                threading.Thread(target=serve, args=(near,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
 
     def _serve(self, near: socket.socket) -> None:
         with near:
