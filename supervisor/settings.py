@@ -19,6 +19,8 @@ LOG_LEVEL = "SANDBOX_LOG_LEVEL"
 LOG_FORMAT = "SANDBOX_LOG_FORMAT"
 DEFAULT_GRACE_S = 10.0  # what Kubernetes' 30 s and podman's 10 s leave room for
 DEFAULT_UMASK = 0o022
+# In the runtime's tree, where its build left one: the digest of all other files in it.
+RUNTIME_DIGEST = "digest"
 
 
 def container_environment() -> dict[str, str]:

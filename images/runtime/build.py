@@ -176,6 +176,7 @@ def fill_tree(base: Path, tree: Path) -> None:
     shutil.copyfile(RECIPE / "app_main.py", tree / "app/main.py")
     compile_byte_code(tree, "app")
     manifest.normalise(tree)
+    manifest.record_digest(tree)
 
 
 def unpack_packages(root: Path) -> None:

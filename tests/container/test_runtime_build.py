@@ -39,6 +39,10 @@ def test_building_again_from_nothing_but_the_packages_gives_the_same_tree(runtim
     assert manifest.digest(tmp_path / "runtime") == manifest.digest(runtime_dir)
 
 
+def test_the_tree_records_its_own_digest(runtime_dir):
+    assert (runtime_dir / "digest").read_text() == f"{manifest.digest(runtime_dir)}\n"
+
+
 def test_the_sizes_are_within_the_limits(runtime_dir):
     assert manifest.size_on_disk(runtime_dir) <= MAX_ON_DISK
     assert manifest.size_compressed(runtime_dir) <= MAX_COMPRESSED
