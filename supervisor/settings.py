@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 MARKER = "SUPERVISOR_LAUNCHED"
 LOG_LEVEL = "SANDBOX_LOG_LEVEL"
@@ -54,7 +55,7 @@ class RunSettings:
     uid: str | None = None
     gid: str | None = None
     groups: str | None = None
-    fence: str = "auto"
+    fence: Literal["auto", "namespace", "pod"] = "auto"
     fence_this_netns: bool = False
     interactive: bool = False
     timeout_s: float | None = None
