@@ -5,7 +5,9 @@ import os
 
 import jsonschema
 import pytest
-from support.sandbox import DEBIAN, IDENTITY, fields_of, refusal_of, sandboxed
+from support.sandbox import DEBIAN, IDENTITY, RUNTIME, fields_of, refusal_of, sandboxed
+
+from images.runtime import manifest
 
 LIMITED = ("--cap-drop=ALL", "--cap-add=NET_ADMIN,SETUID,SETGID,SETPCAP,KILL,SYS_PTRACE")
 FORMS = {
@@ -150,6 +152,7 @@ def test_the_report_names_every_control():
     assert {name: states[name] for name in wanted} == dict.fromkeys(wanted, "enforced")
     jsonschema.validate(report, schema)
     assert report["proof"]["surprises"] == []
+    assert report["runtime"]["sha256"] == manifest.digest(RUNTIME)
     assert all(control["probes"] for control in report["controls"] if control["name"] in wanted)
     assert report["identity"]["uid"] == IDENTITY
     assert records[-1]["event"] == "sandbox.ended"
