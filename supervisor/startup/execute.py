@@ -16,12 +16,7 @@ from supervisor.monitor.launch import launch
 from supervisor.monitor.spec import Confinement, Launch
 from supervisor.monitor.terminal import Terminal
 from supervisor.startup import landlock_ruleset
-from supervisor.startup.controls import (
-    Degraded,
-    check_minimum,
-    judge,
-    lacking_after_preparation,
-)
+from supervisor.startup.controls import Degraded, judge, lacking_after_preparation
 from supervisor.startup.facts import Facts
 from supervisor.startup.plan import Plan
 from supervisor.startup.proof.ground import ground_of
@@ -162,7 +157,6 @@ def check_controls(step: CheckControls, running: Running, facts: Facts) -> tuple
     if running.files is None or running.seclusion is None:
         raise ValueError("controls are checked after everything is prepared")
     fence = fence_of(running)
-    check_minimum(step.require, fence, running.files)
     lacks = lacking_after_preparation(facts, fence, running.seclusion, running.files)
     return judge(lacks, require=step.require, accept=step.accept)
 

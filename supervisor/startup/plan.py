@@ -31,7 +31,7 @@ from supervisor.monitor import environment
 from supervisor.monitor.spec import Limit
 from supervisor.settings import RunSettings
 from supervisor.startup import codes
-from supervisor.startup.controls import Degraded, judge, lacking_in_container
+from supervisor.startup.controls import Degraded, check_minimum, judge, lacking_in_container
 from supervisor.startup.facts import Facts
 from supervisor.startup.filesystem_rules import BaselinePath, path_rules
 from supervisor.startup.steps import (
@@ -240,10 +240,9 @@ def _network(
         may_fence_pod = facts.uid == 0 and capabilities.has(facts.status.effective, "NET_ADMIN")
         lonely = facts.interfaces == ("lo",) and not serves_network
         form = "namespace" if facts.may_make_namespace or lonely or not may_fence_pod else "pod"
+    check_minimum(policy.supervisor.require, form=form, landlock_abi=facts.landlock_abi)
     if form == "namespace":
         return CloseNetwork(served=Served() if serves_network else None, pod=None, reason=reason)
-    if policy.supervisor.require.fence == "namespace":
-        raise Refusal(codes.FENCE_FORM, "the policy requires 'namespace', only 'pod' can be built")
     loopback = policy.supervisor.loopback
     request = PodRequest(
         egress_uid=HELPER_IDS["egress"],
