@@ -14,9 +14,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.acceptance import POLICY_FILE, PROGRAMS, events_of
+from support.acceptance import POLICY_FILE, PROGRAMS
 from support.forms import POD, USER_NAMESPACE, owned_workspace
 from support.podman import running
+from support.records import events_of
 from support.sandbox import ENTRYPOINT, command_line, mounts
 from support.sites import ZONE
 from support.upstreams import Upstreams
