@@ -9,14 +9,17 @@ from supervisor.fence import checks, pod, removal
 from supervisor.fence.request import Loopback, PodRequest, Served
 from supervisor.kernel.rtnetlink import Link
 from supervisor.kernel.ruleset import (
+    Carries,
     HeldChain,
     InState,
     Leaving,
     Mark,
     Marked,
     Owner,
+    Protocol,
     State,
     Verdict,
+    Zone,
 )
 
 REQUEST = PodRequest(egress_uid=64998, workload_uid=2001)
@@ -145,11 +148,23 @@ def accepting(name):
     return [rule for rule in chain.rules if rule.ending is Verdict.ACCEPT]
 
 
-def test_every_filter_chain_of_the_pod_form_drops_by_default():
+def test_every_filter_chain_of_the_pod_form_that_judges_drops_by_default():
     chains = [chain for chain in pod.ruleset(REQUEST).chains if chain.kind == "filter"]
+    before_tracking = [chain for chain in chains if chain.priority < -200]
 
-    assert {chain.name for chain in chains} == {"output", "input", "forward"}
-    assert {chain.default for chain in chains} == {Verdict.DROP}
+    assert {chain.name for chain in chains if chain.default is Verdict.DROP} == {
+        "output", "input", "forward",
+    }  # fmt: skip
+    assert [chain.name for chain in before_tracking] == ["zones"]
+    assert [rule.ending for rule in before_tracking[0].rules] == [None]
+    assert len(chains) == 4
+
+
+def test_only_datagrams_are_tracked_apart_and_only_those_of_egress():
+    rules = [rule for chain in pod.ruleset(REQUEST).chains for rule in chain.rules]
+    zoned = [rule for rule in rules if any(isinstance(one, Zone) for one in rule.statements)]
+
+    assert [rule.matches for rule in zoned] == [(Owner(64998), Carries(Protocol.UDP))]
 
 
 @pytest.mark.parametrize("allowed", [None, frozenset({8000})])
