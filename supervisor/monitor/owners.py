@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from supervisor.egress.owner_messages import (
@@ -122,7 +123,8 @@ class Owners:
     def _search(self, work: _Work) -> Iterator[None]:
         wanted = _socket(work.question)
         for pid in self._candidates():
-            yield from _holds(pid, wanted, work.holders, self._is_ours)
+            is_suspect = partial(self._is_suspect, uid=work.question.uid)
+            yield from _holds(pid, wanted, work.holders, is_suspect)
             if work.holders and work.holders[-1].pid == pid:
                 self._last_holder = pid
 
@@ -135,16 +137,20 @@ class Owners:
         kept.sort(key=lambda pid: (pid != self._last_holder, -pid))
         return kept
 
-    def _is_ours(self, pid: int) -> bool:
-        """Whether a process below us has another user than the workload: the init of its process
-        namespace, a launch before it drops. The workload cannot have another one.
+    def _is_suspect(self, pid: int, *, uid: int) -> bool:
+        """Whether a process that cannot be looked at may hold a socket that ``uid`` made: one of
+        that uid, wherever it is, and one below us unless it has another user than the workload:
+        the init of its process namespace, a launch before it drops.
         """
         try:
-            return (
-                self._workload is not None and procfs.read_status(pid).uids[0] != self._workload[0]
-            )
+            uids = procfs.read_status(pid).uids
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # it ended
         except (OSError, ValueError):
-            return False
+            return _is_below_us(pid)
+        if uid in uids:
+            return True
+        return _is_below_us(pid) and (self._workload is None or uids[0] == self._workload[0])
 
     def _advance(self, work: _Work) -> Found | None:
         """One step of a search; its answer once it has ended."""
@@ -153,7 +159,7 @@ class Owners:
             for _ in work.steps:
                 work.spent_s += time.thread_time() - started
                 return None if work.spent_s <= BUDGET_S else _over_budget(work.question)
-            return _describe(work.question, work.holders)
+            return _describe(work.question, work.holders, self._ours() | {0, os.getpid()})
         except _Problem as problem:
             work.spent_s += time.thread_time() - started
             if problem.outcome is Outcome.OVER_BUDGET or work.looks >= len(AGAIN_AFTER_S):
@@ -177,7 +183,7 @@ def _over_budget(question: Question) -> Found:
 
 
 def _holds(
-    pid: int, wanted: str, holders: list[_Held], is_ours: Callable[[int], bool]
+    pid: int, wanted: str, holders: list[_Held], is_suspect: Callable[[int], bool]
 ) -> Iterator[None]:
     """Look through the descriptors of one process; adds it to ``holders`` if it has the socket."""
     try:
@@ -191,7 +197,7 @@ def _holds(
     except PermissionError:
         if not procfs.has_memory(pid):
             yield from _refuse_hidden(pid, wanted)
-        elif _is_below_us(pid) and not is_ours(pid):
+        elif is_suspect(pid):
             raise _Problem(Outcome.UNREADABLE) from None
         # A kernel thread or another container's process: nobody gave it a socket of the workload.
 
@@ -247,14 +253,14 @@ def _is_below_us(pid: int) -> bool:
     return pid in procfs.descendants(os.getpid(), procfs.parents())
 
 
-def _describe(question: Question, found: list[_Held]) -> Found:
+def _describe(question: Question, found: list[_Held], beyond: frozenset[int]) -> Found:
     if not found:
         raise _Problem(Outcome.VANISHED)
     if len(found) > MAX_HOLDERS:
         raise _Problem(Outcome.OVER_BUDGET)
     programs = _Programs()
     try:
-        holders = tuple(_holder(held.pid, programs) for held in found)
+        holders = tuple(_holder(held.pid, programs, beyond) for held in found)
         _require_still_held(question, found)
     except (OSError, ValueError, _Problem) as error:
         programs.close()
@@ -309,12 +315,12 @@ class _Programs:
             os.close(descriptor)
 
 
-def _holder(pid: int, programs: _Programs) -> Holder:
+def _holder(pid: int, programs: _Programs, beyond: frozenset[int]) -> Holder:
+    """``beyond``: processes that are ours; a chain of ancestors ends before them."""
     start_time, parent = procfs.read_start_and_parent(pid)
     executable = programs.index(pid)
     ancestors: list[int] = []
-    own = os.getpid()
-    while parent not in (0, own):
+    while parent not in beyond:
         if len(ancestors) >= MAX_ANCESTORS:
             raise _Problem(Outcome.OVER_BUDGET)
         ancestors.append(programs.index(parent))

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from supervisor.settings import runtime_tree
+from supervisor.settings import RUNTIME_DIGEST, runtime_tree
 from supervisor.startup.facts import Facts
 from supervisor.startup.plan import Plan
 from supervisor.startup.policy import LoadedPolicy
@@ -19,9 +19,7 @@ OPENED = {
     "debugger": "processes of the sandbox can trace each other, and start without address"
     " randomisation",
 }
-# Beside the runtime's files, where the build left one: the digest of the whole tree.
-DIGEST_FILE = "digest"
-DIGEST_BYTES = 64
+SHA256_DIGITS = 64
 
 
 def containment(
@@ -59,8 +57,8 @@ def _digest_of(policy: bytes) -> str | None:
 
 def _runtime_digest() -> str | None:
     try:
-        with open(os.path.join(runtime_tree(), DIGEST_FILE), encoding="ascii") as file:
-            return file.read(DIGEST_BYTES)
+        with open(os.path.join(runtime_tree(), RUNTIME_DIGEST), encoding="ascii") as file:
+            return file.read(SHA256_DIGITS)
     except (OSError, UnicodeDecodeError):
         return None  # a developer's checkout has none
 
@@ -97,6 +95,8 @@ def _network(running: Running) -> Control:
         "loopback-only": "the container's own namespace, which has lo only",
         "pod": f"{fence.rules} rules in the pod's namespace",
     }[fence.form]
+    if fence_of(running).held_elsewhere:
+        mechanism = "rules in the pod's namespace, held by the sidecar"
     return Control(
         name="network",
         state="enforced",

@@ -8,6 +8,7 @@ from typing import assert_never
 from supervisor.events.log import Log
 from supervisor.fence.request import FencedNamespace, FenceReport
 from supervisor.fence.setup import create_namespace, install_pod_fence
+from supervisor.fence.surroundings import has_ipv6
 from supervisor.identity.write import apply_entries
 from supervisor.kernel import filters, prctl
 from supervisor.kernel.namespaces import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
@@ -15,12 +16,7 @@ from supervisor.monitor.launch import launch
 from supervisor.monitor.spec import Confinement, Launch
 from supervisor.monitor.terminal import Terminal
 from supervisor.startup import landlock_ruleset
-from supervisor.startup.controls import (
-    Degraded,
-    check_minimum,
-    judge,
-    lacking_after_preparation,
-)
+from supervisor.startup.controls import Degraded, judge, lacking_after_preparation
 from supervisor.startup.facts import Facts
 from supervisor.startup.plan import Plan
 from supervisor.startup.proof.ground import ground_of
@@ -35,6 +31,7 @@ from supervisor.startup.steps import (
     ConfineFiles,
     PrepareWorkspace,
     Prove,
+    RelyOnSidecar,
     Seclude,
     StartWorkload,
     Step,
@@ -45,6 +42,7 @@ STAGES: dict[type, str] = {
     AddAccount: "accounts",
     PrepareWorkspace: "workspace",
     CloseNetwork: "fence",
+    RelyOnSidecar: "fence",
     Seclude: "seclusion",
     ConfineFiles: "files",
     CheckControls: "controls",
@@ -87,6 +85,11 @@ def _do(step: Step, running: Running, facts: Facts) -> None:
             running.workspace = prepare_workspace(step.steps)
         case CloseNetwork():
             running.fence = close_network(step)
+        case RelyOnSidecar():
+            report = FenceReport(
+                form="pod", user_namespace=False, ipv6=has_ipv6(), rules=0, table_owned=False
+            )
+            running.fence = FencedNamespace(net=None, user=None, sockets={}, report=report)
         case Seclude():
             running.seclusion = seclude(fence_of(running).user)
         case ConfineFiles():
@@ -154,7 +157,6 @@ def check_controls(step: CheckControls, running: Running, facts: Facts) -> tuple
     if running.files is None or running.seclusion is None:
         raise ValueError("controls are checked after everything is prepared")
     fence = fence_of(running)
-    check_minimum(step.require, fence, running.files)
     lacks = lacking_after_preparation(facts, fence, running.seclusion, running.files)
     return judge(lacks, require=step.require, accept=step.accept)
 

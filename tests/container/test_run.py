@@ -5,7 +5,9 @@ import os
 
 import jsonschema
 import pytest
-from support.sandbox import DEBIAN, IDENTITY, fields_of, refusal_of, sandboxed
+from support.sandbox import DEBIAN, IDENTITY, RUNTIME, fields_of, refusal_of, sandboxed
+
+from images.runtime import manifest
 
 LIMITED = ("--cap-drop=ALL", "--cap-add=NET_ADMIN,SETUID,SETGID,SETPCAP,KILL,SYS_PTRACE")
 FORMS = {
@@ -150,6 +152,7 @@ def test_the_report_names_every_control():
     assert {name: states[name] for name in wanted} == dict.fromkeys(wanted, "enforced")
     jsonschema.validate(report, schema)
     assert report["proof"]["surprises"] == []
+    assert report["runtime"]["sha256"] == manifest.digest(RUNTIME)
     assert all(control["probes"] for control in report["controls"] if control["name"] in wanted)
     assert report["identity"]["uid"] == IDENTITY
     assert records[-1]["event"] == "sandbox.ended"
@@ -178,3 +181,25 @@ def test_a_policy_of_the_image_is_not_trusted_unless_argv_says_so(tmp_path):
     assert mounted.checked().stdout == "4242\n"
     assert refusal_of(missing)["code"] == "policy.missing"
     assert of_image.returncode == 125
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755], ids=oct)
+def test_a_tree_that_others_cannot_enter_is_named_as_the_reason(tmp_path, mode):
+    """The unprivileged child that reads the policy is another user; so is the workload."""
+    policy, above = tmp_path / "policy", tmp_path / "opt"
+    policy.mkdir()
+    above.mkdir()
+    (policy / "policy.yaml").write_text("version: 1\n")
+    above.chmod(mode)
+    done = sandboxed(
+        "true",
+        arguments=("--policy=/policy/policy.yaml",),
+        options=(f"--volume={policy}:/policy:ro", f"--volume={above}:/opt"),
+    )
+
+    if mode == 0o755:
+        done.checked()
+    else:
+        refusal = refusal_of(done)
+        assert (done.returncode, refusal["code"]) == (125, "policy.tree-unreadable")
+        assert "/opt has mode 700" in refusal["cause"]

@@ -233,6 +233,8 @@ def connection_of_an_executing_process(*, inherits: bool):
     pid = os.fork()
     if pid == 0:
         sock.set_inheritable(inherits)
+        os.setresuid(4242, 4242, 4242)
+        prctl_set_dumpable(1)
         os.write(write_end, b".")
         os.read(go_on, 1)
         os.execv("/usr/bin/sleep", ["sleep", "60"])
@@ -252,11 +254,11 @@ def test_a_connection_belongs_to_the_program_that_has_it_when_it_is_looked_at(in
     def body():
         inode, pid, go_on = connection_of_an_executing_process(inherits=inherits)
         asked = Owners()
-        before = answered(asked, Question(question_id=1, inode=inode, uid=0)).answer
+        before = answered(asked, Question(question_id=1, inode=inode, uid=4242)).answer
         os.write(go_on, b".")
         while os.readlink(f"/proc/{pid}/exe") != "/usr/bin/sleep":
             pass
-        after = answered(asked, Question(question_id=2, inode=inode, uid=0)).answer
+        after = answered(asked, Question(question_id=2, inode=inode, uid=4242)).answer
         return before.executables, after.executables
 
     assert in_child(body) == ((os.fsencode(os.path.realpath(sys.executable)),), tuple(expected))
@@ -276,7 +278,7 @@ def test_a_program_that_does_not_have_the_connection_is_not_named_for_its_predec
             return look_at_programs(*arguments)
 
         monkeypatch.setattr(owners, "_holder", after_exec)
-        return answered(Owners(), Question(question_id=1, inode=inode, uid=0)).answer
+        return answered(Owners(), Question(question_id=1, inode=inode, uid=4242)).answer
 
     answer = in_child(body)
     assert (answer.outcome, answer.executables) == (Outcome.VANISHED, ())
