@@ -43,22 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, what in (("uid", "user"), ("gid", "group")):
         parser.add_argument(f"--{name}", help=f"the workload's {what}: a number or a name")
     parser.add_argument("--groups", help="its supplementary groups, comma-separated")
-    parser.add_argument(
-        "--env",
-        action="append",
-        default=[],
-        type=_variable,
-        metavar="NAME[=VALUE]",
-        help="pass a variable of the container on, or set one; may be repeated",
-    )
-    parser.add_argument(
-        "--env-all", action="store_true", help="pass every variable of the container on"
-    )
-    parser.add_argument(
-        "--proxy-env",
-        action="store_true",
-        help="offer egress' explicit proxy in HTTP_PROXY and the like; nothing needs it",
-    )
+    _configure_variables(parser)
     upstream_arguments.configure(parser)
     parser.add_argument("-i", "--interactive", action="store_true", help="give it a terminal")
     parser.add_argument(
@@ -75,6 +60,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", choices=LEVELS, help=f"default info; also {LOG_LEVEL}")
     parser.add_argument("--log-format", choices=FORMATS, help=f"default auto; also {LOG_FORMAT}")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[--] COMMAND…")
+
+
+def _configure_variables(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        type=_variable,
+        metavar="NAME[=VALUE]",
+        help="pass a variable of the container on, or set one; may be repeated",
+    )
+    parser.add_argument(
+        "--env-all", action="store_true", help="pass every variable of the container on"
+    )
+    parser.add_argument(
+        "--proxy-env",
+        action="store_true",
+        help="offer egress' explicit proxy in HTTP_PROXY and the like; nothing needs it",
+    )
+    parser.add_argument(
+        "--extra-ca",
+        metavar="FILE",
+        help="certificates that programs shall trust beside the image's own; root's, not the image's",
+    )
 
 
 def settings_from(arguments: argparse.Namespace) -> RunSettings:
@@ -100,6 +109,7 @@ def settings_from(arguments: argparse.Namespace) -> RunSettings:
         passed=tuple(arguments.env),
         pass_all=arguments.env_all,
         proxy_env=arguments.proxy_env,
+        extra_ca=arguments.extra_ca,
         upstream=upstream_arguments.settings_from(arguments),
         log_level=_chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),
         log_format=_chosen(arguments.log_format, environment.get(LOG_FORMAT), FORMATS, "auto"),

@@ -30,7 +30,7 @@ from supervisor.monitor import codes as monitor_codes
 from supervisor.monitor import environment
 from supervisor.monitor.spec import Limit
 from supervisor.settings import RunSettings
-from supervisor.startup import codes
+from supervisor.startup import codes, trust_store
 from supervisor.startup.controls import Degraded, check_minimum, judge, lacking_in_container
 from supervisor.startup.facts import Facts
 from supervisor.startup.filesystem_rules import BaselinePath, path_rules
@@ -77,6 +77,7 @@ def build(
     serves_network: bool,
     accounts: Accounts,
     supervisor_tree: str,
+    authorities: bytes = b"",
 ) -> Plan:
     """Decide the start. Raises Refusal."""
     _check_mode(settings, facts)
@@ -116,7 +117,8 @@ def build(
         steps.append(AddAccount(entries=plan_entries(accounts, identity)))
     network = _network(settings, facts, policy, identity, serves_network=serves_network)
     check = CheckControls(require=extensions.require, accept=extensions.accept)
-    steps += [workspace, network, Seclude(), _files(start, facts, policy), check]
+    steps += [workspace, network, _seclude(start, policy, authorities)]
+    steps += [_files(start, facts, policy), check]
     steps += [Prove(start=start), start]
     return Plan(
         identity=identity,
@@ -239,8 +241,22 @@ def _network(
     return CloseNetwork(served=request.served, pod=request, reason=reason)
 
 
+def _seclude(start: StartWorkload, policy: Policy, authorities: bytes) -> Seclude:
+    named = [entry.path for entry in policy.filesystem.read_write]
+    workdir = [start.cwd] if policy.filesystem.include_workdir else []
+    return Seclude(
+        authorities=authorities,
+        writable=(*named, *workdir),
+        groups=frozenset((start.gid, *start.groups)),
+    )
+
+
 def _files(start: StartWorkload, facts: Facts, policy: Policy) -> ConfineFiles:
     baseline = [BaselinePath(path.path, path.write, path.reason) for path in BASELINE]
+    baseline += [
+        BaselinePath(place, False, "certificates that programs trust")
+        for place in (trust_store.mount_point(), trust_store.RUN_DIRECTORY)
+    ]
     if start.argv[0].startswith("/"):
         # An agent image may be one static binary anywhere; naming it is asking for it to run.
         baseline.append(BaselinePath(start.argv[0], False, "the command"))
