@@ -158,6 +158,17 @@ class Mark(NamedTuple):
     mark: int
 
 
+class Zone(NamedTuple):
+    """Track what this socket begins apart from what others begin between the same ends.
+
+    Only in the direction in which the connection was begun: answers come in without a zone and are
+    found all the same. Must happen before connections are tracked, so in a chain that hooks before
+    -200.
+    """
+
+    number: int
+
+
 class Log(NamedTuple):
     """Hand the packet's head to whoever bound this NFLOG group; never to the kernel log."""
 
@@ -165,7 +176,7 @@ class Log(NamedTuple):
     prefix: str
 
 
-Statement = Count | Mark | Log
+Statement = Count | Mark | Zone | Log
 
 
 class Verdict(Enum):

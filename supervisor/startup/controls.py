@@ -72,16 +72,8 @@ def lacking_after_preparation(
     trust: TrustStore,
 ) -> Iterator[Lack]:
     """What the preparation could not make."""
-    if "nflog" not in fence.sockets:
-        yield Lack("blocked-attempts", f"the fence is {fence.report.form}: there are no rules")
-    if "changes" not in fence.sockets:
-        yield Lack("drift-detection", f"the fence is {fence.report.form}: there are no rules")
-    traces = (
-        facts.uid != 0 or fence.user is not None
-        or capabilities.has(facts.status.effective, "SYS_PTRACE")
-    )  # fmt: skip
-    if "capture4" in fence.sockets and not traces:
-        yield Lack("binary-identity", "without CAP_SYS_PTRACE executables cannot be looked at")
+    if not fence.held_elsewhere:
+        yield from _lacking_in_fence(facts, fence)
     for control, cause in seclusion.lacking:
         if control != TRUST_STORE:  # which has another place to be
             yield Lack(control, cause)
@@ -92,6 +84,19 @@ def lacking_after_preparation(
         scopes = ["files, sockets and signals are not confined"]
     if scopes:
         yield Lack("landlock-scopes", "; ".join(scopes))
+
+
+def _lacking_in_fence(facts: Facts, fence: FencedNamespace) -> Iterator[Lack]:
+    if "nflog" not in fence.sockets:
+        yield Lack("blocked-attempts", f"the fence is {fence.report.form}: there are no rules")
+    if "changes" not in fence.sockets:
+        yield Lack("drift-detection", f"the fence is {fence.report.form}: there are no rules")
+    traces = (
+        facts.uid != 0 or fence.user is not None
+        or capabilities.has(facts.status.effective, "SYS_PTRACE")
+    )  # fmt: skip
+    if "capture4" in fence.sockets and not traces:
+        yield Lack("binary-identity", "without CAP_SYS_PTRACE executables cannot be looked at")
 
 
 def check_minimum(require: Require, *, form: Form, landlock_abi: int) -> None:

@@ -8,6 +8,7 @@ listed in ``degraded``.
 import resource
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from policy.builtin import BASELINE
 from policy.model import Policy
@@ -41,6 +42,7 @@ from supervisor.startup.steps import (
     ConfineFiles,
     PrepareWorkspace,
     Prove,
+    RelyOnSidecar,
     Seclude,
     StartWorkload,
     Step,
@@ -136,15 +138,26 @@ def _check_mode(settings: RunSettings, facts: Facts) -> None:
             monitor_codes.NOT_MAIN_PROCESS, f"pid {facts.pid} has the parent {facts.ppid} here"
         )
     if settings.mode == "network-only":
-        if facts.uid == 0 or facts.status.permitted:
-            held = ", ".join(capabilities.names(facts.status.permitted)) or "none"
-            raise Refusal(
-                codes.MODE_NEEDS_UNPRIVILEGED,
-                f"this process is uid {facts.uid}, capabilities: {held}",
-            )
-        raise Refusal(
-            codes.MODE_UNSUPPORTED, "the sidecar that enforces the network is not built yet"
-        )
+        check_unprivileged(facts)
+
+
+def check_unprivileged(facts: Facts) -> None:
+    """Raise Refusal unless this process has nothing that it would have to give up."""
+    status = facts.status
+    sets = {
+        "permitted": status.permitted,
+        "effective": status.effective,
+        "inheritable": status.inheritable,
+        "ambient": status.ambient,
+        "bounding": status.bounding,
+    }
+    held = [f"{name}: {', '.join(capabilities.names(mask))}" for name, mask in sets.items() if mask]
+    if facts.uid == 0 or 0 in (*status.uids, *status.gids) or held:
+        cause = f"this process is uid {facts.uid}; capabilities {'; '.join(held) or 'none'}"
+        raise Refusal(codes.MODE_NEEDS_UNPRIVILEGED, cause)
+    if not status.no_new_privs:
+        cause = "no_new_privs is not set: a program of the image could gain privileges"
+        raise Refusal(codes.MODE_NEEDS_UNPRIVILEGED, cause)
 
 
 def _check_policy(policy: Policy) -> None:
@@ -218,17 +231,15 @@ def _network(
     identity: Identity,
     *,
     serves_network: bool,
-) -> CloseNetwork:
+) -> CloseNetwork | RelyOnSidecar:
     """Choose the fence: an own namespace where one can be made, else rules around our own."""
+    form = _fence_form(settings, facts, serves_network=serves_network)
+    check_minimum(policy.supervisor.require, form=form, landlock_abi=facts.landlock_abi)
+    if settings.mode == "network-only":
+        return RelyOnSidecar()
     reason = f"policy {policy.file} " + (
         "names what is allowed" if serves_network else "allows no network"
     )
-    form = settings.fence
-    if form == "auto":
-        may_fence_pod = facts.uid == 0 and capabilities.has(facts.status.effective, "NET_ADMIN")
-        lonely = facts.interfaces == ("lo",) and not serves_network
-        form = "namespace" if facts.may_make_namespace or lonely or not may_fence_pod else "pod"
-    check_minimum(policy.supervisor.require, form=form, landlock_abi=facts.landlock_abi)
     if form == "namespace":
         return CloseNetwork(served=Served() if serves_network else None, pod=None, reason=reason)
     loopback = policy.supervisor.loopback
@@ -239,6 +250,18 @@ def _network(
         force=settings.fence_this_netns,
     )
     return CloseNetwork(served=request.served, pod=request, reason=reason)
+
+
+def _fence_form(
+    settings: RunSettings, facts: Facts, *, serves_network: bool
+) -> Literal["namespace", "pod"]:
+    if settings.mode == "network-only":
+        return "pod"  # the sidecar's
+    if settings.fence != "auto":
+        return settings.fence
+    may_fence_pod = facts.uid == 0 and capabilities.has(facts.status.effective, "NET_ADMIN")
+    lonely = facts.interfaces == ("lo",) and not serves_network
+    return "namespace" if facts.may_make_namespace or lonely or not may_fence_pod else "pod"
 
 
 def _seclude(start: StartWorkload, policy: Policy, authorities: bytes) -> Seclude:
