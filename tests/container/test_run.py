@@ -203,3 +203,16 @@ def test_a_tree_that_others_cannot_enter_is_named_as_the_reason(tmp_path, mode):
         refusal = refusal_of(done)
         assert (done.returncode, refusal["code"]) == (125, "policy.tree-unreadable")
         assert "/opt has mode 700" in refusal["cause"]
+
+
+def test_a_weaker_fence_than_the_policy_requires_is_refused_before_anything_is_changed(tmp_path):
+    text = "version: 1\nsupervisor: {require: {fence: namespace}}\n"
+    (tmp_path / "policy.yaml").write_text(text)
+    tmp_path.chmod(0o755)
+    given = ("--policy=/policy/policy.yaml",)
+    mounted = (f"--volume={tmp_path}:/policy:ro", "--cap-add=NET_ADMIN")
+
+    weak = sandboxed("true", arguments=(*given, "--fence=pod"), options=mounted)
+
+    assert (weak.returncode, refusal_of(weak)["code"]) == (125, "startup.fence-form")
+    sandboxed("true", arguments=given, options=mounted).checked()
