@@ -4,6 +4,7 @@ import argparse
 import math
 
 from supervisor.cli import upstream_arguments
+from supervisor.events.log import FORMATS, LEVELS
 from supervisor.monitor.environment import unusable
 from supervisor.settings import (
     DEFAULT_GRACE_S,
@@ -14,8 +15,6 @@ from supervisor.settings import (
     container_environment,
 )
 
-LEVELS = ("debug", "info", "warning", "error")
-FORMATS = ("auto", "json", "text")
 LONGEST_S = 10 * 365 * 24 * 3600.0  # above this a number of seconds is a mistake
 
 
@@ -101,7 +100,7 @@ def settings_from(arguments: argparse.Namespace) -> RunSettings:
         pass_all=arguments.env_all,
         proxy_env=arguments.proxy_env,
         upstream=upstream_arguments.settings_from(arguments),
-        log_level=_chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),
+        log_level=_chosen(arguments.log_level, environment.get(LOG_LEVEL), tuple(LEVELS), "info"),
         log_format=_chosen(arguments.log_format, environment.get(LOG_FORMAT), FORMATS, "auto"),
     )
 

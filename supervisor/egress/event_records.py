@@ -39,7 +39,7 @@ def event_of(report: Report) -> Event:
             return ConnectionRefused(
                 actors=_actors(report.callers),
                 destination=None if report.target is None else _destination(report.target),
-                why=_because(report.code, report.cause),
+                why=Why.of(report.code, report.cause),
                 rule=_rule(report.decision),
             )
         case TunnelEnded():
@@ -54,7 +54,7 @@ def event_of(report: Report) -> Event:
         case RequestEnded():
             return _request(report)
         case NameRefused():
-            why = _because(codes.NAME_REFUSED, report.why)
+            why = Why.of(codes.NAME_REFUSED, report.why)
             return DnsRefused(name=report.name, kind="any", why=why)
         case Shed():
             return ConnectionShed(limit=report.limit, value=report.value)
@@ -106,13 +106,9 @@ def _endpoint(host: str, port: int) -> Endpoint:
     return Endpoint(host=host, port=port)
 
 
-def _because(code: Code, cause: str) -> Why:
-    return Why(code=code.name, cause=cause or code.meaning, remedy=code.remedy)
-
-
 def _why(code: Code | None, decision: Decision | None) -> Why:
     if code is not None:
-        return _because(code, "" if decision is None else decision.detail)
+        return Why.of(code, "" if decision is None else decision.detail)
     return Why(code="") if decision is None else Why(code=decision.code.name)
 
 

@@ -57,12 +57,15 @@ def start_tunnel(
     )
 
 
-def end_disallowed_tunnels(service: Service) -> None:
-    """End every tunnel that the policy, which has just changed, does not allow any more."""
+def end_disallowed_tunnels(service: Service) -> int:
+    """End every tunnel that the policy, which has just changed, allows no more; how many."""
+    ended = 0
     for tunnel in service.relay.tunnels:
         context = tunnel.context
         if isinstance(context, TunnelContext) and not _still_allowed(service, context):
             service.relay.end(tunnel, End.POLICY)
+            ended += 1
+    return ended
 
 
 def _still_allowed(service: Service, context: TunnelContext) -> bool:

@@ -6,6 +6,14 @@ from typing import NamedTuple
 
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
+from supervisor.events.vocabulary import (
+    Finding,
+    SandboxEnded,
+    SandboxStarted,
+    Severity,
+    StartRefused,
+    Why,
+)
 from supervisor.identity.account_files import read_accounts
 from supervisor.identity.mapped import check_identity_mapped
 from supervisor.kernel import capabilities, filters, prctl, seccomp
@@ -21,7 +29,7 @@ from supervisor.startup.inquiry import PROVE, Inquiry
 from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.plan import Plan, build
 from supervisor.startup.policy import LoadedPolicy, obtain_policy
-from supervisor.startup.proof.prove import prove
+from supervisor.startup.proof.prove import prove, require_no_surprise
 from supervisor.startup.report import table
 from supervisor.startup.running import Running, confinement_of, nflog_of
 from supervisor.startup.stages import Stages
@@ -56,7 +64,7 @@ def run(settings: RunSettings) -> int:
     finish = loop.run(running.main)
     if running.terminal is not None:
         running.terminal.close()
-    return _finished(finish, plan, log)
+    return _finished(finish, running.main, plan, log)
 
 
 class Prepared(NamedTuple):
@@ -105,13 +113,18 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     running = execute(plan, facts=facts, on_proved=keeping.start, log=log, stages=stages)
     running.notes += upstream.notes()
     report = containment(plan, running, facts, policy, stages).as_dict()
-    if log.as_json:
-        log.emit("sandbox.started", pid=running.main, report=report)
-    else:
-        log.say(table(report))
+    started = SandboxStarted(
+        pid=running.main,
+        user=plan.identity.user,
+        uid=plan.identity.uid,
+        gid=plan.identity.gid,
+        report=report,
+    )
+    log.emit(started, for_people=None if log.as_json else table(report))
     if running.seclusion is not None and running.seclusion.init is not None:
         loop.keep(InitKeeper(running.seclusion.init))
     inquiry.serve(lambda word: answer_to(word, report, running, keeping))
+    loop.keep(log)
     return plan, running
 
 
@@ -121,11 +134,17 @@ def answer_to(
     """What somebody who enters the container is told: the report, with a new proof if asked for."""
     if word != PROVE or running.ground is None:
         return report
+    proof = None
     try:
         with keeping.alone_with_the_log():
             proof = prove(running.ground, confinement_of(running), nflog_of(running))
+        require_no_surprise(proof)
     except Refusal as refusal:
-        return {"error": refusal.as_dict()}
+        why = Why.refused(refusal)
+        title = "the proof, made again, does not hold"
+        keeping.log.emit(Finding(title=title, severity=Severity.CRITICAL, why=why))
+        if proof is None:
+            return {"error": refusal.as_dict()}
     return report | {"proof": proof.as_dict()}
 
 
@@ -140,18 +159,20 @@ def confine_monitor(plan: Plan) -> None:
 def _refused(refusal: Refusal, log: Log) -> int:
     status = EXEC_STATUS.get(refusal.code, SUPERVISOR_STATUS)
     fields: dict[str, object] = {"status": status, **refusal.as_dict()}
-    if log.as_json:
-        log.emit("start.refused", level="error", **fields)
-    else:
-        log.say(
-            f"sandbox-supervisor: refused: {refusal.code.name}\n"
-            f"  cause:  {refusal.cause}\n  remedy: {refusal.remedy}"
-        )
+    lines = (
+        f"sandbox-supervisor: refused: {refusal.code.name}\n"
+        f"  cause:  {refusal.cause}\n  remedy: {refusal.remedy}"
+    )
+    log.emit(StartRefused(status=status, why=Why.refused(refusal)), for_people=lines)
+    log.finish()
     write_termination_log(fields)
     return status
 
 
-def _finished(finish: Finish, plan: Plan, log: Log) -> int:
+def _finished(finish: Finish, main: int, plan: Plan, log: Log) -> int:
+    why = None if finish.cause is None else Why.of(finish.cause)
+    log.emit(SandboxEnded(pid=main, status=finish.status, why=why))
+    log.finish()
     fields: dict[str, object] = {"status": finish.status, "user": plan.identity.user}
     if finish.cause is not None:
         fields |= {
@@ -159,6 +180,5 @@ def _finished(finish: Finish, plan: Plan, log: Log) -> int:
             "cause": finish.cause.meaning,
             "remedy": finish.cause.remedy,
         }
-    log.emit("sandbox.ended", level="info" if finish.cause is None else "warning", **fields)
     write_termination_log(fields)
     return finish.status

@@ -8,9 +8,10 @@ import json
 from pathlib import Path
 
 import pytest
-from support.acceptance import POLICY_FILE, PROGRAMS, events_of, write_policy
+from support.acceptance import POLICY_FILE, PROGRAMS, write_policy
 from support.forms import FORMS, owned_workspace
 from support.podman import Mount, run
+from support.records import events_of
 from support.sandbox import ENTRYPOINT, command_line, mounts
 from support.sites import ZONE
 from support.upstreams import METADATA, SERVER, Upstreams
