@@ -7,6 +7,7 @@ from supervisor.egress import codes
 from supervisor.egress.admit import Opened, Refused
 from supervisor.egress.caller import Callers
 from supervisor.egress.naming import Target
+from supervisor.egress.origin import Origin
 from supervisor.egress.service import NameRefused, Report, RequestEnded, Shed, TunnelEnded
 from supervisor.errors import Code
 from supervisor.events.vocabulary import (
@@ -31,25 +32,31 @@ def event_of(report: Report) -> Event:
         case Opened():
             return ConnectionOpened(
                 actors=_actors(report.callers),
+                source=_source(report.origin),
                 destination=_destination(report.target),
                 why=_why(None, report.decision),
                 rule=_rule(report.decision),
+                request_id=report.origin.request_id,
             )
         case Refused():
             return ConnectionRefused(
                 actors=_actors(report.callers),
+                source=_source(report.origin),
                 destination=None if report.target is None else _destination(report.target),
                 why=Why.of(report.code, report.cause),
                 rule=_rule(report.decision),
+                request_id=report.origin.request_id,
             )
         case TunnelEnded():
             return ConnectionClosed(
                 actors=_actors(report.callers),
+                source=_source(report.origin),
                 destination=_destination(report.target),
                 how=report.how.name.lower(),
                 bytes_up=report.bytes_up,
                 bytes_down=report.bytes_down,
                 seconds=report.seconds,
+                request_id=report.origin.request_id,
             )
         case RequestEnded():
             return _request(report)
@@ -80,6 +87,7 @@ def _request(report: RequestEnded) -> HttpRequest:
         rule=_rule(decision),
         bytes_up=record.bytes_up,
         bytes_down=record.bytes_down,
+        source=Endpoint(ip=str(report.client[0]), port=report.client[1]),
         request_id=record.request_id,
     )
 
@@ -93,6 +101,10 @@ def _actors(callers: Callers | None) -> tuple[Actor, ...]:
         Actor(pid=pid, binary=caller.binary, ancestors=caller.ancestors)
         for caller, pid in zip(callers.callers, pids, strict=True)
     )
+
+
+def _source(origin: Origin) -> Endpoint:
+    return Endpoint(ip=str(origin.address), port=origin.port)
 
 
 def _destination(target: Target) -> Endpoint:

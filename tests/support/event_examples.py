@@ -76,6 +76,7 @@ EXAMPLES: tuple[Event, ...] = (
     ConnectionShed(limit="connections", value=4096),
     HttpRequest(
         actors=(CURL,),
+        source=CLIENT,
         destination=Endpoint(host="user:secret@mirror.example", port=80),
         method="GET",
         path="/debian/dists/stable/InRelease?token=secret",
@@ -89,6 +90,7 @@ EXAMPLES: tuple[Event, ...] = (
     ),
     HttpRequest(
         actors=(CURL,),
+        source=CLIENT,
         destination=Endpoint(host="mirror.example", port=80),
         method="DELETE",
         path="/debian/pool",
