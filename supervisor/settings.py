@@ -19,6 +19,8 @@ LOG_LEVEL = "SANDBOX_LOG_LEVEL"
 LOG_FORMAT = "SANDBOX_LOG_FORMAT"
 DEFAULT_GRACE_S = 10.0  # what Kubernetes' 30 s and podman's 10 s leave room for
 DEFAULT_UMASK = 0o022
+DEFAULT_SHARED = "/run/sandbox-supervisor"
+DEFAULT_SIDECAR_TIMEOUT_S = 120.0  # the sidecar's image may have to be pulled first
 
 
 def container_environment() -> dict[str, str]:
@@ -59,6 +61,9 @@ class RunSettings:
     grace_s: float = DEFAULT_GRACE_S
     umask: int = DEFAULT_UMASK
     limits: Mapping[str, int] = field(default_factory=dict)
+    shared: str = DEFAULT_SHARED  # network-only: where the sidecar is found
+    wait_for_sidecar: bool = False  # network-only: live on offline when it goes away
+    sidecar_timeout_s: float = DEFAULT_SIDECAR_TIMEOUT_S
     passed: tuple[str, ...] = ()  # --env words
     pass_all: bool = False
     proxy_env: bool = False

@@ -30,7 +30,6 @@ from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 
 if TYPE_CHECKING:
     from supervisor.egress.resolv_conf import ResolvConf
-    from supervisor.egress.server import Egress
     from supervisor.egress.upstream_proxy import UpstreamProxy
     from supervisor.events.stream import EventStream
 
@@ -51,6 +50,8 @@ class EgressSpec:
     has_ipv6: bool
     servers: "ResolvConf | None" = None  # instead of what resolv_conf says
     proxy: "UpstreamProxy | None" = None
+    # Where nobody can tell programs apart (decisions 16, 36), an entry is for all of them.
+    tells_programs: bool = True
     log_json: bool
     log_level: str = "info"
     log: bool  # write records to stderr, too
@@ -128,7 +129,7 @@ def _prepare(
     preload()
     os.ftruncate(spec.names, TABLE_SIZE)  # no change but for the first egress of a sandbox
     setup = Setup(
-        index=_compile(policy),
+        index=_compile(policy, tells_programs=spec.tells_programs),
         hosts=parse_hosts(spec.hosts),
         resolv_conf=spec.servers or parse_resolv_conf(spec.resolv_conf),
         has_ipv6=spec.has_ipv6,
@@ -146,8 +147,11 @@ def _prepare(
     channel = socket.socket(fileno=orders)
     channel.setblocking(False)
 
+    def use_policy(wire: bytes) -> int:
+        return egress.use_policy(_compile(wire, tells_programs=spec.tells_programs))
+
     def take_orders() -> None:
-        _obey(channel, egress, stream)
+        _obey(channel, use_policy, egress.stop, stream)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -175,7 +179,7 @@ def record_stream(
 
     ``written``: as JSON or not, and the log's level; None where they are not written there.
     """
-    from supervisor.events.log import LEVELS
+    from supervisor.events.log import LEAST
     from supervisor.events.sinks import LogSink, SocketSink
     from supervisor.events.stream import EventStream, Sink
     from supervisor.events.text import warm_up
@@ -185,7 +189,7 @@ def record_stream(
     sinks: tuple[Sink, ...] = (to_monitor,)
     if written is not None:
         as_json, level = written
-        sinks = (LogSink(2, form="json" if as_json else "text", least=LEVELS[level]), to_monitor)
+        sinks = (LogSink(2, form="json" if as_json else "text", least=LEAST[level]), to_monitor)
     return EventStream(source=source, hostname=os.uname().nodename, sinks=sinks, sequence=sequence)
 
 
@@ -194,24 +198,30 @@ def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:
     return tuple(os.dup(sockets[name]) for name in (f"{kind}4", f"{kind}6") if name in sockets)
 
 
-def _compile(policy: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Index, imported late
-    from policy.index import compile_policy
+def _compile(policy: bytes, *, tells_programs: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Index, imported late
+    from policy.index import CallerMode, compile_policy
     from policy.wire import from_wire
 
-    return compile_policy(from_wire(json.loads(policy)))
+    mode: CallerMode = "identified" if tells_programs else "any"
+    return compile_policy(from_wire(json.loads(policy)), mode=mode)
 
 
-def _obey(channel: socket.socket, egress: "Egress", stream: "EventStream") -> None:
+def _obey(
+    channel: socket.socket,
+    use_policy: Callable[[bytes], int],
+    stop: Callable[[], None],
+    stream: "EventStream",
+) -> None:
     packet, descriptors, _, _ = socket.recv_fds(channel, MAX_PACKET, 1)
     try:
         if not packet:
-            egress.stop()  # the monitor is gone
+            stop()  # the monitor is gone
             return
         order = decode(packet)
         if order.kind != POLICY or len(descriptors) != 1:
             raise ValueError(f"an order that is none: {order.kind!r}")
         try:
-            ended = egress.use_policy(_compile(os.pread(descriptors[0], POLICY_BYTES, 0)))
+            ended = use_policy(os.pread(descriptors[0], POLICY_BYTES, 0))
         except ValueError as error:
             channel.send(encode(Order(REJECTED, order.generation, str(error))))
         else:

@@ -14,8 +14,9 @@ from supervisor.events.stream import Emitted, EventStream, Sink
 from supervisor.events.vocabulary import Event, Severity, StartStep
 
 FORMATS = ("auto", "json", "text")
+LEVELS = ("debug", "info", "warning", "error")
 # From which severity on a level shows records; ``debug`` also shows the steps of the start.
-LEVELS = {
+LEAST = {
     "debug": Severity.INFORMATIONAL,
     "info": Severity.INFORMATIONAL,
     "warning": Severity.MEDIUM,
@@ -41,7 +42,7 @@ class Log:
         self.as_json = format == "json" or (format == "auto" and not os.isatty(stream))
         self.level = level
         self._stream = stream
-        self._sink = LogSink(stream, form="json" if self.as_json else "text", least=LEVELS[level])
+        self._sink = LogSink(stream, form="json" if self.as_json else "text", least=LEAST[level])
         self._is_said = False
         self._memory: Sink | None = None
         self._tick_at: float | None = None
@@ -63,7 +64,7 @@ class Log:
 
     def raise_level(self, level: str) -> None:
         """From now on only ``level`` and above: a raw terminal belongs to the workload."""
-        self._sink.least = max(self._sink.least, LEVELS[level])
+        self._sink.least = max(self._sink.least, LEAST[level])
 
     def say(self, text: str) -> None:
         """Write lines for a person, outside the event stream."""

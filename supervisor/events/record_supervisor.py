@@ -7,6 +7,7 @@ from supervisor.events.record_parts import (
     FAILURE,
     FINDING,
     LIFECYCLE,
+    OTHER,
     PROCESS,
     SUCCESS,
     Body,
@@ -180,17 +181,68 @@ def started(event: v.SandboxStarted) -> Body:
 
 def sandbox_ended(event: v.SandboxEnded) -> Body:
     """See SandboxEnded."""
+    return _ended(event, "workload", "sandbox.ended", "the workload is over")
+
+
+def sidecar_ended(event: v.SidecarEnded) -> Body:
+    """See SidecarEnded."""
+    return _ended(event, "sidecar", "sidecar.ended", "the sidecar is over")
+
+
+def _ended(event: v.SandboxEnded | v.SidecarEnded, name: str, code: str, message: str) -> Body:
     fields: Json = {
-        "process": {"pid": event.pid, "name": "workload"},
+        "process": {"pid": event.pid, "name": name},
         "exit_code": event.status,
     }
     return Body(
         PROCESS,
         TERMINATE,
-        "sandbox.ended",
+        code,
         Severity.INFORMATIONAL if event.why is None else Severity.HIGH,
         SUCCESS if event.status == 0 and event.why is None else FAILURE,
-        "the workload is over",
+        message,
+        fields if event.why is None else fields | reason(event.why),
+        unmapped((), why=event.why),
+    )
+
+
+def sidecar_started(event: v.SidecarStarted) -> Body:
+    """See SidecarStarted."""
+    return Body(
+        PROCESS,
+        LAUNCH,
+        "sidecar.started",
+        Severity.MEDIUM if event.is_degraded else Severity.INFORMATIONAL,
+        SUCCESS,
+        "the sidecar serves the pod",
+        {"process": {"pid": event.pid, "name": "sidecar"}},
+        {} if event.report is None else {"report": event.report},
+    )
+
+
+def fence_installed(event: v.FenceInstalled) -> Body:
+    """See FenceInstalled."""
+    unmapped = {
+        "rules": event.rules,
+        "ipv6": event.ipv6,
+        "table_owned": event.table_owned,
+    }
+    message = "the pod's network is closed"
+    return _config("fence.installed", Severity.INFORMATIONAL, SUCCESS, message, unmapped)
+
+
+def pod_message(event: v.PodMessage) -> Body:
+    """See PodMessage."""
+    fields: Json = {} if event.pid is None else {"process": {"pid": event.pid, "name": "peer"}}
+    if event.uid is not None:
+        fields["actor"] = {"user": {"uid": str(event.uid)}}
+    return Body(
+        LIFECYCLE,
+        (OTHER, "Other"),
+        clean(event.name),
+        Severity.INFORMATIONAL if event.why is None else Severity.MEDIUM,
+        SUCCESS if event.why is None else FAILURE,
+        "between the halves of the pod",
         fields if event.why is None else fields | reason(event.why),
         unmapped((), why=event.why),
     )

@@ -273,6 +273,42 @@ class SandboxEnded(NamedTuple):
     why: Why | None = None
 
 
+class FenceInstalled(NamedTuple):
+    """``net-init`` closed the pod's network; what ``sidecar`` finds there."""
+
+    rules: int
+    ipv6: bool
+    table_owned: bool
+
+
+class SidecarStarted(NamedTuple):
+    """The sidecar serves the pod; ``report`` is what holds there, JSON values only."""
+
+    pid: int
+    is_degraded: bool
+    report: Mapping[str, object] | None = None
+
+
+class SidecarEnded(NamedTuple):
+    """The sidecar is over; ``why`` where it was not the agent's own end."""
+
+    pid: int
+    status: int
+    why: Why | None = None
+
+
+class PodMessage(NamedTuple):
+    """What passes between the two halves of a pod; ``name`` is one of ours, as in ``agent.attached``.
+
+    ``pid`` and ``uid`` are the other half's, where they are known.
+    """
+
+    name: str
+    pid: int | None = None
+    uid: int | None = None
+    why: Why | None = None
+
+
 class Fault(NamedTuple):
     """A process of ours met an error that it did not expect; ``trace`` is where, innermost last."""
 
@@ -344,6 +380,10 @@ Event = (
     | StartRefused
     | SandboxStarted
     | SandboxEnded
+    | FenceInstalled
+    | SidecarStarted
+    | SidecarEnded
+    | PodMessage
     | Fault
     | Drift
     | Finding

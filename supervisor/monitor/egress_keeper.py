@@ -8,6 +8,7 @@ does not depend on any of this.
 import os
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from supervisor.egress import order_messages as orders
@@ -65,6 +66,7 @@ class EgressKeeper:
         loop: Loop,
         log: Log,
         source: Source,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._workload = workload
         self._spec = spec
@@ -78,8 +80,10 @@ class EgressKeeper:
             loop=loop,
             log=log,
         )
-        self._owners = Owners(workload=workload, ours=loop.own_pids)
+        self._owners = Owners(workload=workload, ours=self._ours)
         self._source = source
+        self._on_ready = on_ready
+        self._not_workload: frozenset[int] = frozenset()
         self._running: _Running | None = None
         self._down_since: float | None = None
 
@@ -133,6 +137,13 @@ class EgressKeeper:
             os.close(memory)
         return generation
 
+    def exclude(self, pids: frozenset[int]) -> None:
+        """Processes beside the workload that are ours: its ancestors end below them."""
+        self._not_workload = pids
+
+    def _ours(self) -> frozenset[int]:
+        return self._loop.own_pids() | self._not_workload
+
     def pids(self) -> frozenset[int]:
         """See Keeper."""
         return self._helper.pids()
@@ -164,7 +175,7 @@ class EgressKeeper:
             self._loop.unwatch(channel.fileno())
             channel.close()
         self._running = None
-        self._owners = Owners(workload=self._workload, ours=self._loop.own_pids)
+        self._owners = Owners(workload=self._workload, ours=self._ours)
         if self._down_since is None:
             self._down_since = now
 
@@ -209,6 +220,7 @@ class EgressKeeper:
         if order.kind == orders.READY:
             self._down_since = None
             self._helper.serves()
+            self._on_ready()
         elif order.kind == orders.ACCEPTED:
             self._accepted(order.generation)
         elif order.kind == orders.REJECTED:

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from supervisor.egress.owner_messages import (
     MAX_ANCESTORS,
@@ -101,7 +102,8 @@ class Owners:
     def _search(self, work: _Work) -> Iterator[None]:
         wanted = f"socket:[{work.question.inode}]"
         for pid in self._candidates():
-            yield from _holds(pid, wanted, work.holders, self._is_ours)
+            is_suspect = partial(self._is_suspect, uid=work.question.uid)
+            yield from _holds(pid, wanted, work.holders, is_suspect)
             if work.holders and work.holders[-1] == pid:
                 self._last_holder = pid
 
@@ -114,16 +116,20 @@ class Owners:
         kept.sort(key=lambda pid: (pid != self._last_holder, -pid))
         return kept
 
-    def _is_ours(self, pid: int) -> bool:
-        """Whether a process below us has another user than the workload: the init of its process
-        namespace, a launch before it drops. The workload cannot have another one.
+    def _is_suspect(self, pid: int, *, uid: int) -> bool:
+        """Whether a process that cannot be looked at may hold a socket that ``uid`` made: one of
+        that uid, wherever it is, and one below us unless it has another user than the workload:
+        the init of its process namespace, a launch before it drops.
         """
         try:
-            return (
-                self._workload is not None and procfs.read_status(pid).uids[0] != self._workload[0]
-            )
+            uids = procfs.read_status(pid).uids
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # it ended
         except (OSError, ValueError):
-            return False
+            return _is_below_us(pid)
+        if uid in uids:
+            return True
+        return _is_below_us(pid) and (self._workload is None or uids[0] == self._workload[0])
 
     def _advance(self, work: _Work) -> Found | None:
         """One step of a search; its answer once it has ended."""
@@ -132,7 +138,7 @@ class Owners:
             for _ in work.steps:
                 work.spent_s += time.monotonic() - started
                 return None if work.spent_s <= BUDGET_S else _over_budget(work.question)
-            return _describe(work.question, work.holders)
+            return _describe(work.question, work.holders, self._ours() | {0, os.getpid()})
         except _Problem as problem:
             return Found(_problem(work.question, problem.outcome))
 
@@ -146,7 +152,7 @@ def _over_budget(question: Question) -> Found:
 
 
 def _holds(
-    pid: int, wanted: str, holders: list[int], is_ours: Callable[[int], bool]
+    pid: int, wanted: str, holders: list[int], is_suspect: Callable[[int], bool]
 ) -> Iterator[None]:
     """Look through the descriptors of one process; adds it to ``holders`` if it has the socket."""
     try:
@@ -159,7 +165,7 @@ def _holds(
     except PermissionError:
         if not procfs.has_memory(pid):
             yield from _refuse_hidden(pid, wanted)
-        elif _is_below_us(pid) and not is_ours(pid):
+        elif is_suspect(pid):
             raise _Problem(Outcome.UNREADABLE) from None
         # A kernel thread or another container's process: nobody gave it a socket of the workload.
 
@@ -210,14 +216,14 @@ def _is_below_us(pid: int) -> bool:
     return pid in procfs.descendants(os.getpid(), procfs.parents())
 
 
-def _describe(question: Question, pids: list[int]) -> Found:
+def _describe(question: Question, pids: list[int], beyond: frozenset[int]) -> Found:
     if not pids:
         raise _Problem(Outcome.VANISHED)
     if len(pids) > MAX_HOLDERS:
         raise _Problem(Outcome.OVER_BUDGET)
     programs = _Programs()
     try:
-        holders = tuple(_holder(pid, programs) for pid in pids)
+        holders = tuple(_holder(pid, programs, beyond) for pid in pids)
     except (OSError, ValueError, _Problem) as error:
         programs.close()
         if isinstance(error, _Problem):
@@ -262,12 +268,12 @@ class _Programs:
             os.close(descriptor)
 
 
-def _holder(pid: int, programs: _Programs) -> Holder:
+def _holder(pid: int, programs: _Programs, beyond: frozenset[int]) -> Holder:
+    """``beyond``: processes that are ours; a chain of ancestors ends before them."""
     start_time, parent = procfs.read_start_and_parent(pid)
     executable = programs.index(pid)
     ancestors: list[int] = []
-    own = os.getpid()
-    while parent not in (0, own):
+    while parent not in beyond:
         if len(ancestors) >= MAX_ANCESTORS:
             raise _Problem(Outcome.OVER_BUDGET)
         ancestors.append(programs.index(parent))

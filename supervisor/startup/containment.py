@@ -97,6 +97,8 @@ def _network(running: Running) -> Control:
         "loopback-only": "the container's own namespace, which has lo only",
         "pod": f"{fence.rules} rules in the pod's namespace",
     }[fence.form]
+    if fence_of(running).held_elsewhere:
+        mechanism = "rules in the pod's namespace, held by the sidecar"
     return Control(
         name="network",
         state="enforced",

@@ -70,6 +70,18 @@ def lacking_after_preparation(
     files: FilesystemConfinement,
 ) -> Iterator[Lack]:
     """What the preparation could not make."""
+    if not fence.held_elsewhere:
+        yield from _lacking_in_fence(facts, fence)
+    for control, cause in seclusion.lacking:
+        yield Lack(control, cause)
+    scopes = [loss.meaning for loss in files.losses if loss.control == "landlock-scopes"]
+    if files.ruleset is None:
+        scopes = ["files, sockets and signals are not confined"]
+    if scopes:
+        yield Lack("landlock-scopes", "; ".join(scopes))
+
+
+def _lacking_in_fence(facts: Facts, fence: FencedNamespace) -> Iterator[Lack]:
     if "nflog" not in fence.sockets:
         yield Lack("blocked-attempts", f"the fence is {fence.report.form}: there are no rules")
     if "changes" not in fence.sockets:
@@ -80,13 +92,6 @@ def lacking_after_preparation(
     )  # fmt: skip
     if "capture4" in fence.sockets and not traces:
         yield Lack("binary-identity", "without CAP_SYS_PTRACE executables cannot be looked at")
-    for control, cause in seclusion.lacking:
-        yield Lack(control, cause)
-    scopes = [loss.meaning for loss in files.losses if loss.control == "landlock-scopes"]
-    if files.ruleset is None:
-        scopes = ["files, sockets and signals are not confined"]
-    if scopes:
-        yield Lack("landlock-scopes", "; ".join(scopes))
 
 
 def check_minimum(require: Require, fence: FencedNamespace, files: FilesystemConfinement) -> None:

@@ -9,6 +9,7 @@ from supervisor.events.log import Log
 from supervisor.events.vocabulary import StartStep
 from supervisor.fence.request import FencedNamespace, FenceReport
 from supervisor.fence.setup import create_namespace, install_pod_fence
+from supervisor.fence.surroundings import has_ipv6
 from supervisor.identity.write import apply_entries
 from supervisor.kernel import filters, prctl
 from supervisor.kernel.namespaces import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
@@ -36,6 +37,7 @@ from supervisor.startup.steps import (
     ConfineFiles,
     PrepareWorkspace,
     Prove,
+    RelyOnSidecar,
     Seclude,
     StartWorkload,
     Step,
@@ -46,6 +48,7 @@ STAGES: dict[type, str] = {
     AddAccount: "accounts",
     PrepareWorkspace: "workspace",
     CloseNetwork: "fence",
+    RelyOnSidecar: "fence",
     Seclude: "seclusion",
     ConfineFiles: "files",
     CheckControls: "controls",
@@ -88,6 +91,11 @@ def _do(step: Step, running: Running, facts: Facts) -> None:
             running.workspace = prepare_workspace(step.steps)
         case CloseNetwork():
             running.fence = close_network(step)
+        case RelyOnSidecar():
+            report = FenceReport(
+                form="pod", user_namespace=False, ipv6=has_ipv6(), rules=0, table_owned=False
+            )
+            running.fence = FencedNamespace(net=None, user=None, sockets={}, report=report)
         case Seclude():
             running.seclusion = seclude(fence_of(running).user)
         case ConfineFiles():

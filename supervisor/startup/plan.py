@@ -41,6 +41,7 @@ from supervisor.startup.steps import (
     ConfineFiles,
     PrepareWorkspace,
     Prove,
+    RelyOnSidecar,
     Seclude,
     StartWorkload,
     Step,
@@ -114,7 +115,9 @@ def build(
     steps: list[Step] = []
     if facts.uid == 0 and facts.etc_writable:
         steps.append(AddAccount(entries=plan_entries(accounts, identity)))
-    network = _network(settings, facts, policy, identity, serves_network=serves_network)
+    network: Step = RelyOnSidecar()
+    if settings.mode != "network-only":
+        network = _network(settings, facts, policy, identity, serves_network=serves_network)
     check = CheckControls(require=extensions.require, accept=extensions.accept)
     steps += [workspace, network, Seclude(), _files(start, facts, policy), check]
     steps += [Prove(start=start), start]
@@ -134,15 +137,26 @@ def _check_mode(settings: RunSettings, facts: Facts) -> None:
             monitor_codes.NOT_MAIN_PROCESS, f"pid {facts.pid} has the parent {facts.ppid} here"
         )
     if settings.mode == "network-only":
-        if facts.uid == 0 or facts.status.permitted:
-            held = ", ".join(capabilities.names(facts.status.permitted)) or "none"
-            raise Refusal(
-                codes.MODE_NEEDS_UNPRIVILEGED,
-                f"this process is uid {facts.uid}, capabilities: {held}",
-            )
-        raise Refusal(
-            codes.MODE_UNSUPPORTED, "the sidecar that enforces the network is not built yet"
-        )
+        check_unprivileged(facts)
+
+
+def check_unprivileged(facts: Facts) -> None:
+    """Raise Refusal unless this process has nothing that it would have to give up."""
+    status = facts.status
+    sets = {
+        "permitted": status.permitted,
+        "effective": status.effective,
+        "inheritable": status.inheritable,
+        "ambient": status.ambient,
+        "bounding": status.bounding,
+    }
+    held = [f"{name}: {', '.join(capabilities.names(mask))}" for name, mask in sets.items() if mask]
+    if facts.uid == 0 or 0 in (*status.uids, *status.gids) or held:
+        cause = f"this process is uid {facts.uid}; capabilities {'; '.join(held) or 'none'}"
+        raise Refusal(codes.MODE_NEEDS_UNPRIVILEGED, cause)
+    if not status.no_new_privs:
+        cause = "no_new_privs is not set: a program of the image could gain privileges"
+        raise Refusal(codes.MODE_NEEDS_UNPRIVILEGED, cause)
 
 
 def _check_policy(policy: Policy) -> None:

@@ -35,7 +35,7 @@ class PolicyWatch:
         *,
         from_image: bool,
         loaded: LoadedPolicy,
-        use: Callable[[bytes], object],
+        use: Callable[[LoadedPolicy], object],
         generation: Callable[[], int],
         loop: Loop,
         log: Log,
@@ -132,7 +132,7 @@ class PolicyWatch:
             self._rejected(Refusal(codes.NOT_ENFORCED, cause))
         elif loaded.whole != self._loaded.whole:
             self._loaded = self._loaded._replace(whole=loaded.whole)
-            self._use(loaded.whole)
+            self._use(loaded)
 
     def _rejected(self, refusal: Refusal) -> None:
         why = Why.refused(refusal)

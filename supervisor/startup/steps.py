@@ -59,6 +59,15 @@ class CloseNetwork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RelyOnSidecar:
+    """The pod's network namespace is fenced already, and the sidecar serves it; the proof tells."""
+
+    def describe(self) -> list[str]:
+        """Lines for ``plan``."""
+        return ["network: the pod's, as net-init closed it and the sidecar serves it; proved below"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seclude:
     """Give the workload its own processes and mounts, as far as the container allows them."""
 
@@ -140,6 +149,7 @@ Step = (
     AddAccount
     | PrepareWorkspace
     | CloseNetwork
+    | RelyOnSidecar
     | Seclude
     | ConfineFiles
     | CheckControls

@@ -32,7 +32,7 @@ def ground_of(step: StartWorkload, running: Running, facts: Facts) -> Ground:
         ipv6=fence.report.ipv6,
         routed=frozenset(version for version in (4, 6) if _is_routed(version, fence.report.form)),
         ruled="nflog" in fence.sockets,
-        capture=CAPTURE_PORT if "capture4" in fence.sockets else None,
+        capture=CAPTURE_PORT if "capture4" in fence.sockets or fence.held_elsewhere else None,
         nested_sandbox=step.toggles.nested_sandbox,
         debugger=step.toggles.debugger,
         guarded=facts.uid != 0 and seclusion.pid is None,
