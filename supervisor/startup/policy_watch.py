@@ -32,6 +32,7 @@ class PolicyWatch:
         path: str,
         *,
         from_image: bool,
+        sees_programs: bool,
         loaded: LoadedPolicy,
         use: Callable[[LoadedPolicy], object],
         loop: Loop,
@@ -39,6 +40,7 @@ class PolicyWatch:
     ) -> None:
         self._path = path
         self._from_image = from_image
+        self._sees_programs = sees_programs
         self._loaded = loaded
         self._use = use
         self._loop = loop
@@ -93,10 +95,11 @@ class PolicyWatch:
         except Refusal as refusal:
             self._rejected(refusal)
             return
-        self._child = ChildAnswer(
-            lambda end: be_unprivileged(lambda: load_to_wire(text, self._path), end),
-            limit=ANSWER_BYTES,
-        )
+
+        def load() -> bytes:
+            return load_to_wire(text, self._path, sees_programs=self._sees_programs)
+
+        self._child = ChildAnswer(lambda end: be_unprivileged(load, end), limit=ANSWER_BYTES)
         self._gives_up = now + DEADLINE_S
         self._loop.watch(self._child.descriptor, self._on_answer)
 
@@ -127,6 +130,8 @@ class PolicyWatch:
             cause = "; ".join(map(str, loaded.static.not_enforced))
             self._log.emit("policy.rejected", level="error", cause=cause)
         elif loaded.whole != self._loaded.whole:
+            if loaded.notes:
+                self._log.emit("policy.links", level="warning", cause="; ".join(loaded.notes))
             self._loaded = self._loaded._replace(whole=loaded.whole)
             self._use(loaded)
 

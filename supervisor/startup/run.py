@@ -106,7 +106,7 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     )
     inquiry = Inquiry(loop)
     running = execute(plan, facts=facts, on_proved=keeping.start, log=log, stages=stages)
-    running.notes += upstream.notes()
+    running.notes += [*upstream.notes(), *policy.notes]
     report = containment(plan, running, facts, policy, stages).as_dict()
     if log.as_json:
         log.emit("sandbox.started", pid=running.main, report=report)
