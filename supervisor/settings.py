@@ -70,6 +70,7 @@ class RunSettings:
     passed: tuple[str, ...] = ()  # --env words
     pass_all: bool = False
     proxy_env: bool = False
+    extra_ca: str | None = None  # the path of the file
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     log_level: str = "info"
     log_format: str = "auto"

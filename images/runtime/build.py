@@ -17,6 +17,7 @@ from pathlib import Path
 
 from images.runtime import debs, elf, licences, manifest, patches, prune, wheels
 from images.runtime.commands import BuildFailed, run
+from supervisor.startup.trust_store import MOUNT_POINT
 
 PROJECT = Path(__file__).resolve().parents[2]
 RECIPE = PROJECT / "images/runtime"
@@ -175,6 +176,7 @@ def fill_tree(base: Path, tree: Path) -> None:
         )
     shutil.copyfile(RECIPE / "app_main.py", tree / "app/main.py")
     compile_byte_code(tree, "app")
+    (tree / MOUNT_POINT).mkdir()
     manifest.normalise(tree)
     manifest.record_digest(tree)
 

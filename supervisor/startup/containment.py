@@ -8,7 +8,8 @@ from supervisor.startup.facts import Facts
 from supervisor.startup.plan import Plan
 from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.report import ContainmentReport, Control
-from supervisor.startup.running import Running, fence_of
+from supervisor.startup.running import Running, fence_of, trust_of
+from supervisor.startup.seclusion import TRUST_STORE
 from supervisor.startup.stages import Stages
 
 # What a toggle of the policy costs.
@@ -81,6 +82,7 @@ def _held(running: Running) -> Iterator[Control]:
         probes=_proved(running, "system calls"),
     )
     yield _processes(running)
+    yield from _trust_store(running)
 
 
 def _proved(running: Running, control: str) -> int:
@@ -137,6 +139,26 @@ def _processes(running: Running) -> Control:
         mechanism=", ".join(parts),
         verified="proved",
         probes=_proved(running, "processes"),
+    )
+
+
+def _trust_store(running: Running) -> Iterator[Control]:
+    trust = trust_of(running)
+    if not trust.path:
+        return  # reported as absent
+    bundle, variables = trust.bundle, trust.variables
+    parts = [bundle.source or f"no bundle of the image ({bundle.problem})"]
+    if bundle.own:
+        parts.append(f"--extra-ca ({bundle.own})")
+    offered = (
+        f"offered by {' '.join(variables)}" if variables else "prepared, offered to no program"
+    )
+    yield Control(
+        name=TRUST_STORE,
+        state="enforced",
+        mechanism=f"{trust.path}: {' and '.join(parts)}; {offered}",
+        verified="read from where the workload may not write; proved",
+        probes=_proved(running, TRUST_STORE),
     )
 
 

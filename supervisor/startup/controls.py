@@ -15,7 +15,8 @@ from supervisor.kernel import capabilities
 from supervisor.startup import codes
 from supervisor.startup.facts import Facts
 from supervisor.startup.landlock_ruleset import FilesystemConfinement
-from supervisor.startup.seclusion import Seclusion
+from supervisor.startup.seclusion import TRUST_STORE, Seclusion
+from supervisor.startup.trust_store import TrustStore
 
 
 class Lack(NamedTuple):
@@ -68,12 +69,16 @@ def lacking_after_preparation(
     fence: FencedNamespace,
     seclusion: Seclusion,
     files: FilesystemConfinement,
+    trust: TrustStore,
 ) -> Iterator[Lack]:
     """What the preparation could not make."""
     if not fence.held_elsewhere:
         yield from _lacking_in_fence(facts, fence)
     for control, cause in seclusion.lacking:
-        yield Lack(control, cause)
+        if control != TRUST_STORE:  # which has another place to be
+            yield Lack(control, cause)
+    if trust.problem:
+        yield Lack(TRUST_STORE, trust.problem)
     scopes = [loss.meaning for loss in files.losses if loss.control == "landlock-scopes"]
     if files.ruleset is None:
         scopes = ["files, sockets and signals are not confined"]

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.acceptance import POLICY_FILE, PROGRAMS, events_of
+from support.acceptance import POLICY_FILE, PROGRAMS
 from support.forms import POD, USER_NAMESPACE, owned_workspace
 from support.podman import running
+from support.records import events_of
 from support.sandbox import ENTRYPOINT, command_line, mounts
 from support.sites import ZONE
 from support.upstreams import Upstreams
@@ -195,13 +196,13 @@ def test_l1_egress_that_fails_is_replaced_and_the_fence_stays_closed(
 
         os.kill(first, how)
         died = running_sandbox.await_event("helper.died")
-        running_sandbox.await_event("egress.ready", 2)
+        running_sandbox.await_event("helper.restarted")
         running_sandbox.await_try("open", "refused", "refused", "lost")
 
         assert died[0]["helper"] == "egress"
         assert died[0]["status"] == -signal.SIGKILL
         assert running_sandbox.egress() != first
-        assert bool(running_sandbox.events("helper.silent")) == (how is signal.SIGSTOP)
+        assert bool(running_sandbox.events("helper.fault")) == (how is signal.SIGSTOP)
 
 
 def test_l1_a_crash_loop_ends_the_workload_with_its_cause(upstreams, tmp_path):
@@ -215,7 +216,7 @@ def test_l1_a_crash_loop_ends_the_workload_with_its_cause(upstreams, tmp_path):
         ended = running_sandbox.events("sandbox.ended")[0]
         assert running_sandbox.container.wait() == ended["status"] != 0
         assert ended["code"] == "monitor.egress-crash-loop"
-        assert running_sandbox.events("helper.given-up")
+        assert running_sandbox.events("helper.gave-up")
 
 
 def test_l1_the_end_of_the_monitor_is_the_end_of_the_workload(upstreams, tmp_path):
@@ -251,8 +252,20 @@ def test_a_bad_policy_is_loud_and_the_last_good_one_stays(upstreams, tmp_path):
         running_sandbox.write(policy("held", "other"))
         running_sandbox.await_try("refused", "refused", "open", "kept")
 
-        assert rejected[0]["level"] == "error"
+        assert rejected[0]["severity"] == "high"
         assert "network_polices" in json.dumps(rejected[0])
+
+
+def test_a_program_that_is_listed_by_a_link_of_the_workloads_is_a_finding(upstreams, tmp_path):
+    with sandbox(upstreams, tmp_path) as running_sandbox:
+        (tmp_path / "workspace/link").symlink_to("/usr/bin/python3.11")
+        text = policy("echo", "held").replace("/usr/bin/python3.11", "/sandbox/link")
+        running_sandbox.write(text)
+
+        (found,) = running_sandbox.await_event("finding")
+        assert found["code"] == "policy.link-not-followed"
+        assert "/sandbox/link" in found["cause"]
+        running_sandbox.await_try("refused", "refused", "refused", "lost")
 
 
 def test_a_config_map_is_swapped_by_its_symlink(upstreams, tmp_path):
