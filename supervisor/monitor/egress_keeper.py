@@ -26,7 +26,7 @@ from supervisor.kernel.memfd import sealed
 from supervisor.monitor import codes
 from supervisor.monitor.helper import Helper
 from supervisor.monitor.loop import Loop
-from supervisor.monitor.owners import Found, Owners
+from supervisor.monitor.owners import QUEUED, Found, Owners
 
 PATIENCE_S = 10.0  # how long connections may wait for a dead egress before they are reset
 RESETS_PER_TURN = 64
@@ -169,18 +169,20 @@ class EgressKeeper:
             self._down_since = now
 
     def _on_question(self) -> None:
-        if self._running is None:
-            return
-        packet = _receive(self._running.owners, QUESTION_SIZE)
-        if packet is None:
-            return
-        try:
-            refused = self._owners.ask(decode_question(packet))
-        except MessageError as error:
-            self._helper.broke_protocol(str(error))
-            return
-        if refused is not None:
-            self._answer(refused)
+        """Take all that wait, because one search answers them all."""
+        for _ in range(QUEUED):
+            packet = (
+                None if self._running is None else _receive(self._running.owners, QUESTION_SIZE)
+            )
+            if packet is None:
+                return
+            try:
+                refused = self._owners.ask(decode_question(packet))
+            except MessageError as error:
+                self._helper.broke_protocol(str(error))
+                return
+            if refused is not None:
+                self._answer(refused)
 
     def _answer(self, found: Found) -> None:
         try:
@@ -190,9 +192,6 @@ class EgressKeeper:
         except OSError as error:
             # Egress asks at most what its queue takes; it gives a question up by itself.
             self._log.emit("helper.unreachable", level="warning", cause=error.strerror)
-        finally:
-            for descriptor in found.descriptors:
-                os.close(descriptor)
 
     def _on_order(self) -> None:
         if self._running is None:

@@ -2,16 +2,17 @@
 
 The question is an inode that the kernel named (sock_diag); the answer is *every* process with a
 descriptor of it, each with its start time, its executable opened, and its ancestors'. A descriptor
-may be in several processes (fork, SCM_RIGHTS), so a hint only says where to look first and a search
-always looks at all of them. Nothing is parsed but ``/proc`` and 20 fixed bytes of a question.
+may be in several processes (fork, SCM_RIGHTS), so a search always looks at all of them: what it
+costs is the descriptors of the sandbox, 4 µs each. All questions that wait share one search, which
+begins after the last of them was asked, so that a burst of connections costs little more than one.
+Nothing is parsed but ``/proc`` and 20 fixed bytes of a question.
 """
 
 import contextlib
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from supervisor.egress.owner_messages import (
     MAX_ANCESTORS,
@@ -26,7 +27,7 @@ from supervisor.kernel import procfs
 from supervisor.kernel.ids import as_file_owner
 
 SLICE_S = 0.005  # one turn of the monitor's loop
-BUDGET_S = 0.050  # one question in all; over it the connection is denied with its own code
+BUDGET_S = 0.050  # one search in all; over it its connections are denied with their own code
 QUEUED = 64  # questions that wait; egress asks no more at once
 DESCRIPTORS_PER_STEP = 256  # between two looks at the clock
 
@@ -38,22 +39,29 @@ class _Problem(Exception):  # noqa: N818 - never leaves this module
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An answer and the opened executables that go with it; the caller closes them."""
+    """An answer and the opened executables that go with it: closed before the next one is made."""
 
     answer: Answer
     descriptors: tuple[int, ...] = ()
 
 
+# From what a descriptor's link says to the processes that were found to have it.
+_Holders = dict[str, list[int]]
+
+
 @dataclass(slots=True)
-class _Work:
-    question: Question
+class _Search:
+    """One pass over all processes, for the questions that waited when it began."""
+
+    questions: list[Question]
+    holders: _Holders
     steps: Iterator[None]
     spent_s: float = 0.0
-    holders: list[int] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)
 
 
 class Owners:
-    """A queue of questions, worked off in slices.
+    """Questions that wait, and the search for the ones before them.
 
     ``workload`` is its (uid, gid) where ours are others: it owns the processes to look into.
     ``ours`` are processes of the supervisor: egress holds the other end of every connection.
@@ -66,53 +74,71 @@ class Owners:
         ours: Callable[[], frozenset[int]] = frozenset,
     ) -> None:
         self._workload = workload
-        self._queue: deque[_Work] = deque()
         self._ours = ours
-        self._last_holder = 0
+        self._waiting: list[Question] = []
+        self._search: _Search | None = None
 
     @property
     def busy(self) -> bool:
         """True while a question waits."""
-        return bool(self._queue)
+        return bool(self._waiting) or self._search is not None
 
     def ask(self, question: Question) -> Found | None:
         """Queue a question; an answer only where the queue is full."""
-        if len(self._queue) >= QUEUED:
-            return _over_budget(question)
-        work = _Work(question=question, steps=iter(()))
-        work.steps = self._search(work)
-        self._queue.append(work)
+        searched = 0 if self._search is None else len(self._search.questions)
+        if len(self._waiting) + searched >= QUEUED:
+            return _problem(Outcome.OVER_BUDGET, question.question_id)
+        self._waiting.append(question)
         return None
 
     def work(self) -> Iterator[Found]:
         """Search for at most SLICE_S; yields what was answered meanwhile."""
         end = time.monotonic() + SLICE_S
-        while self._queue and time.monotonic() < end:
-            with (
-                contextlib.nullcontext()
-                if self._workload is None
-                else as_file_owner(*self._workload)
-            ):
-                found = self._advance(self._queue[0])
-            if found is not None:
-                self._queue.popleft()
-                yield found
+        while self.busy and time.monotonic() < end:
+            search = self._search = self._search or self._begin()
+            with self._as_workload():
+                is_over = _advance(search, end)
+            if is_over:
+                self._search = None
+                yield from self._answers(search)
 
-    def _search(self, work: _Work) -> Iterator[None]:
-        wanted = f"socket:[{work.question.inode}]"
-        for pid in self._candidates():
-            yield from _holds(pid, wanted, work.holders, self._is_ours)
-            if work.holders and work.holders[-1] == pid:
-                self._last_holder = pid
+    def _answers(self, search: _Search) -> Iterator[Found]:
+        """One for each question; who holds several of the sockets is described once."""
+        same: dict[tuple[int, ...], list[int]] = {}
+        for question in search.questions:
+            link = _link(question)
+            if search.spent_s > BUDGET_S:
+                yield _problem(Outcome.OVER_BUDGET, question.question_id)
+            elif link in search.unreadable:
+                yield _problem(Outcome.UNREADABLE, question.question_id)
+            else:
+                same.setdefault(tuple(search.holders[link]), []).append(question.question_id)
+        for pids, numbers in same.items():
+            with self._as_workload():
+                described = _describe(pids)
+            for number in numbers:
+                answer = replace(described.answer, question_id=number)
+                yield Found(answer, described.descriptors)
+            for descriptor in described.descriptors:
+                os.close(descriptor)
 
-    def _candidates(self) -> list[int]:
-        pids = [int(name) for name in os.listdir("/proc") if name.isascii() and name.isdigit()]
-        ours = self._ours() | {os.getpid()}
-        kept = [pid for pid in pids if pid not in ours]
-        # Programs open connections in series: whoever had the last one is looked at first, so that
-        # an over-long search at least knows one holder. All the others are looked at just the same.
-        kept.sort(key=lambda pid: (pid != self._last_holder, -pid))
-        return kept
+    def _as_workload(self) -> contextlib.AbstractContextManager[None]:
+        return (
+            contextlib.nullcontext() if self._workload is None else as_file_owner(*self._workload)
+        )
+
+    def _begin(self) -> _Search:
+        questions, self._waiting = self._waiting, []
+        holders: _Holders = {_link(question): [] for question in questions}
+        search = _Search(questions, holders, iter(()))
+        search.steps = self._look_at_all(search)
+        return search
+
+    def _look_at_all(self, search: _Search) -> Iterator[None]:
+        pids = {int(name) for name in os.listdir("/proc") if name.isascii() and name.isdigit()}
+        # Newest first: of several holders it is usually the one that the others started.
+        for pid in sorted(pids - self._ours() - {os.getpid()}, reverse=True):
+            yield from _look_at(pid, search, self._is_ours)
 
     def _is_ours(self, pid: int) -> bool:
         """Whether a process below us has another user than the workload: the init of its process
@@ -125,57 +151,70 @@ class Owners:
         except (OSError, ValueError):
             return False
 
-    def _advance(self, work: _Work) -> Found | None:
-        """One step of a search; its answer once it has ended."""
-        started = time.monotonic()
-        try:
-            for _ in work.steps:
-                work.spent_s += time.monotonic() - started
-                return None if work.spent_s <= BUDGET_S else _over_budget(work.question)
-            return _describe(work.question, work.holders)
-        except _Problem as problem:
-            return Found(_problem(work.question, problem.outcome))
+
+def _link(question: Question) -> str:
+    return f"socket:[{question.inode}]"
 
 
-def _problem(question: Question, outcome: Outcome) -> Answer:
-    return Answer(question_id=question.question_id, outcome=outcome)
+def _problem(outcome: Outcome, question_id: int = 0) -> Found:
+    return Found(Answer(question_id=question_id, outcome=outcome))
 
 
-def _over_budget(question: Question) -> Found:
-    return Found(_problem(question, Outcome.OVER_BUDGET))
+def _advance(search: _Search, end: float) -> bool:
+    """Search until ``end``; whether it is over, because all was seen or its budget is spent."""
+    now = time.monotonic()
+    for _ in search.steps:
+        before, now = now, time.monotonic()
+        search.spent_s += now - before
+        if search.spent_s > BUDGET_S:
+            return True
+        if now >= end:
+            return False
+    return True
 
 
-def _holds(
-    pid: int, wanted: str, holders: list[int], is_ours: Callable[[int], bool]
-) -> Iterator[None]:
-    """Look through the descriptors of one process; adds it to ``holders`` if it has the socket."""
+def _look_at(pid: int, search: _Search, is_ours: Callable[[int], bool]) -> Iterator[None]:
+    """Look through the descriptors of one process; notes it as holder of what it has."""
+    held: set[str] = set()
     try:
-        if (yield from _has(f"/proc/{pid}/fd", wanted)):
-            holders.append(pid)
-        elif not procfs.has_memory(pid):
-            yield from _refuse_hidden(pid, wanted)
+        is_whole = yield from _read_links(f"/proc/{pid}/fd", search.holders, held)
+        if not is_whole and not procfs.has_memory(pid):
+            yield from _look_behind(pid, search)
     except (FileNotFoundError, ProcessLookupError):
         return  # it ended; a process that starts later got the socket from one that we still see
     except PermissionError:
         if not procfs.has_memory(pid):
-            yield from _refuse_hidden(pid, wanted)
+            yield from _look_behind(pid, search)
         elif _is_below_us(pid) and not is_ours(pid):
-            raise _Problem(Outcome.UNREADABLE) from None
+            search.unreadable |= search.holders.keys()
         # A kernel thread or another container's process: nobody gave it a socket of the workload.
+    finally:
+        for link in held:
+            search.holders[link].append(pid)
 
 
-def _has(directory: str, wanted: str) -> Generator[None, None, bool]:
-    """Whether a descriptor in ``directory`` is ``wanted``."""
-    with os.scandir(directory) as entries:
-        for number, entry in enumerate(entries):
-            if number % DESCRIPTORS_PER_STEP == 0:
-                yield
-            if _link(f"{directory}/{entry.name}") == wanted:
-                return True
-    return False
+def _read_links(directory: str, wanted: _Holders, held: set[str]) -> Generator[None, None, bool]:
+    """Add to ``held`` what of ``wanted`` is among the descriptors in ``directory``.
+
+    Returns whether all were seen: a table that is empty, or loses a descriptor while we look, may
+    be one that is being given up.
+    """
+    names = os.listdir(directory)
+    is_whole = bool(names)
+    for number, name in enumerate(names):
+        if number % DESCRIPTORS_PER_STEP == 0:
+            yield
+        try:
+            link = os.readlink(f"{directory}/{name}")
+        except FileNotFoundError:  # closed since it was listed
+            is_whole = False
+            continue
+        if link in wanted:
+            held.add(link)
+    return is_whole
 
 
-def _refuse_hidden(pid: int, wanted: str) -> Iterator[None]:
+def _look_behind(pid: int, search: _Search) -> Iterator[None]:
     """``/proc/PID`` shows the first thread. Once that has ended the process has no executable and
     no descriptors there, while its other threads go on using theirs. Nothing honest holds a
     connection like that, and to miss one holder would let an allowed program vouch for it.
@@ -183,13 +222,12 @@ def _refuse_hidden(pid: int, wanted: str) -> Iterator[None]:
     for thread in _other_threads(pid):  # each shows the one table: the filter sees to that
         where = f"{pid}/task/{thread}"
         try:
-            hidden = yield from _has(f"/proc/{where}/fd", wanted)
+            yield from _read_links(f"/proc/{where}/fd", search.holders, search.unreadable)
         except (FileNotFoundError, ProcessLookupError):
             continue
-        except PermissionError:
-            hidden = procfs.has_memory(where)  # without memory it is ending, too
-        if hidden:
-            raise _Problem(Outcome.UNREADABLE)
+        except PermissionError:  # without memory it is ending, too
+            if procfs.has_memory(where):
+                search.unreadable |= search.holders.keys()
 
 
 def _other_threads(pid: int) -> list[str]:
@@ -199,33 +237,28 @@ def _other_threads(pid: int) -> list[str]:
         return []  # it ended meanwhile
 
 
-def _link(path: str) -> str | None:
-    try:
-        return os.readlink(path)
-    except FileNotFoundError:
-        return None  # closed since it was listed
-
-
 def _is_below_us(pid: int) -> bool:
     return pid in procfs.descendants(os.getpid(), procfs.parents())
 
 
-def _describe(question: Question, pids: list[int]) -> Found:
+def _describe(pids: tuple[int, ...]) -> Found:
+    """The answer to a question that has no number yet."""
     if not pids:
-        raise _Problem(Outcome.VANISHED)
+        return _problem(Outcome.VANISHED)
     if len(pids) > MAX_HOLDERS:
-        raise _Problem(Outcome.OVER_BUDGET)
+        return _problem(Outcome.OVER_BUDGET)
     programs = _Programs()
     try:
         holders = tuple(_holder(pid, programs) for pid in pids)
-    except (OSError, ValueError, _Problem) as error:
+    except _Problem as problem:
         programs.close()
-        if isinstance(error, _Problem):
-            raise
+        return _problem(problem.outcome)
+    except (OSError, ValueError) as error:
+        programs.close()
         gone = isinstance(error, FileNotFoundError | ProcessLookupError)
-        raise _Problem(Outcome.VANISHED if gone else Outcome.UNREADABLE) from error
+        return _problem(Outcome.VANISHED if gone else Outcome.UNREADABLE)
     answer = Answer(
-        question_id=question.question_id,
+        question_id=0,
         outcome=Outcome.FOUND,
         executables=tuple(programs.paths),
         holders=holders,

@@ -11,7 +11,7 @@ from supervisor.egress.owner_messages import Outcome, Question, encode_answer
 from supervisor.kernel import capabilities, prctl
 from supervisor.kernel.libc import check, libc
 from supervisor.monitor import owners
-from supervisor.monitor.owners import Owners
+from supervisor.monitor.owners import Found, Owners
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,8 @@ def answered(asked: Owners, question: Question):
         return at_once
     for _ in range(1000):
         for found in asked.work():
-            return found
+            kept = tuple(map(os.dup, found.descriptors))  # what we got is closed after this
+            return Found(found.answer, kept)
     raise AssertionError("no answer")
 
 
@@ -198,6 +199,48 @@ def test_without_any_other_capability_the_workload_is_looked_into_as_itself():
         return blind, [holder.pid for holder in found.holders] == pids, os.geteuid()
 
     assert in_child(body) == (Outcome.UNREADABLE, True, 0)
+
+
+def test_questions_that_wait_together_are_answered_each_by_its_own_holders():
+    def body():
+        first, first_pids = held_by(2)
+        second, second_pids = held_by(1)
+        nobody = socket.socket()
+        asked = Owners()
+        for number, sock in enumerate((first, second, nobody, first)):
+            assert asked.ask(question(sock, number)) is None
+        del nobody  # ours is not looked at anyhow
+        answers = {found.answer.question_id: found.answer for found in asked.work()}
+        pids = {number: {h.pid for h in one.holders} for number, one in answers.items()}
+        # The children of the second call inherited the first socket as well.
+        both = {*first_pids, *second_pids}
+        assert not asked.busy
+        return pids == {0: both, 1: set(second_pids), 2: set(), 3: both}, answers[2].outcome
+
+    assert in_child(body) == (True, Outcome.VANISHED)
+
+
+def test_a_question_that_comes_during_a_search_waits_for_the_next():
+    """A search looks at each process once, maybe before the socket of a later question was there."""
+
+    def body():
+        first, _ = held_by(1)
+        later = []
+
+        def begins():
+            if not later:
+                later.append(held_by(1))
+                asked.ask(question(later[0][0], 2))
+            return frozenset()
+
+        asked = Owners(ours=begins)
+        asked.ask(question(first, 1))
+        answers = {}
+        while asked.busy:
+            answers |= {found.answer.question_id: found.answer for found in asked.work()}
+        return [h.pid for h in answers[2].holders] == later[0][1], answers[1].outcome
+
+    assert in_child(body) == (True, Outcome.FOUND)
 
 
 def test_a_process_with_very_many_descriptors_costs_the_budget_not_the_monitor(monkeypatch):
