@@ -1,6 +1,5 @@
 """The shell around one Conversation: does what it commands, tells it what happened."""
 
-import socket
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from supervisor.egress import codes
 from supervisor.egress.admit import connection_intent
 from supervisor.egress.authority import Authority
 from supervisor.egress.caller import Callers
-from supervisor.egress.dial import Failure
+from supervisor.egress.dial import Connected, Failure
 from supervisor.egress.http1 import Conversation
 from supervisor.egress.http1_commands import (
     AbortClient,
@@ -193,15 +192,17 @@ class HttpSession:
         target, granted = self._granted
         self._service.reacher.reach(target, granted.addresses, self._reached)
 
-    def _reached(self, result: socket.socket | Failure) -> None:
+    def _reached(self, result: Connected | Failure) -> None:
         if self._client.sock is None or self._talk.phase is not Phase.CONNECTING:
-            if isinstance(result, socket.socket):
-                self._service.poller.remove(result.fileno())
-                result.close()
+            if isinstance(result, Connected):
+                self._service.poller.forget(result.sock.fileno())
+                result.sock.close()
         elif isinstance(result, Failure):
             self._run(self._talk.connect_failed(result.code, result.cause, result.status))
         else:
-            self._upstream = Link(self._service.poller, result, self, is_watched=True)
+            self._upstream = Link(
+                self._service.poller, result.sock, self, is_watched=True, may_read=result.may_read
+            )
             self._run(self._talk.connected())
             self._pull_both()
 

@@ -3,14 +3,13 @@
 Where there is a corporate proxy, it is the proxy that is dialled, and asked for a judged address.
 """
 
-import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from policy.address import AddressRule, Trust, judge_addresses
 from policy.host import Address
 from supervisor.egress import codes
-from supervisor.egress.dial import Attempt, Dial, Failure
+from supervisor.egress.dial import Attempt, Connected, Dial, Failure
 from supervisor.egress.naming import LookupBudget, Target
 from supervisor.egress.poller import Poller
 from supervisor.egress.resolver import ResolveError, Resolver, ResolverBusyError
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 # Of what a name resolves to, so many are tried.
 MAX_DIALLED = 6
 
-Done = Callable[[socket.socket | Failure], None]
+Done = Callable[[Connected | Failure], None]
 
 
 def judge(
@@ -73,7 +72,7 @@ class Reacher:
         self._dialling: set[Dial] = set()
 
     def reach(self, target: Target, rule: AddressRule, done: Done) -> None:
-        """Call ``done`` once with a connected socket or a Failure, now or later."""
+        """Call ``done`` once, now or later."""
         if target.addresses is not None:
             self._judged(target, target.addresses, rule, done)
             return
@@ -148,7 +147,7 @@ class Reacher:
             self._later(proxy.host.text, codes.UPSTREAM_PROXY_UNREACHABLE, dial, done)
 
     def _dial(self, attempts: Iterable[Attempt], done: Done) -> None:
-        def over(dial: Dial, result: socket.socket | Failure) -> None:
+        def over(dial: Dial, result: Connected | Failure) -> None:
             self._dialling.discard(dial)
             done(result)
 

@@ -33,6 +33,7 @@ from supervisor.egress.relay import Relay
 from supervisor.egress.resolv_conf import ResolvConf
 from supervisor.egress.resolver import PORT, Resolver
 from supervisor.egress.service import NameRefused, Report, Service, Session
+from supervisor.egress.sockets import Socket
 from supervisor.egress.synthetic import TABLE_SIZE, SyntheticTable
 from supervisor.egress.tunnel_session import TunnelSession
 from supervisor.egress.tunnels import end_disallowed_tunnels
@@ -260,7 +261,7 @@ class Egress:
                 )
                 owned.callback(acceptor.close)
 
-    def _captured(self, sock: socket.socket) -> None:
+    def _captured(self, sock: Socket, peer: tuple[str, int]) -> None:
         """A connection that nftables redirected to us."""
         service = self._running()
         address, port = original_dst(sock)
@@ -269,17 +270,16 @@ class Egress:
         TunnelSession(
             service,
             client,
-            ends=(_end(sock.getpeername()), (_plain(address), port)),
+            ends=(_end(peer), (_plain(address), port)),
             target=target,
             is_connect=False,
             request_id=service.new_id(),
         ).start()
-        client.pull()
 
-    def _proxied(self, sock: socket.socket) -> None:
+    def _proxied(self, sock: Socket, peer: tuple[str, int]) -> None:
         """A connection to the proxy's own port."""
         service = self._running()
-        ends = (_end(sock.getpeername()), _end(sock.getsockname()))
+        ends = (_end(peer), _end(sock.getsockname()))
         client = Link(service.poller, sock, _NOBODY)
         HttpSession(service, client, ends=ends, bound=None, callers=None).start()
 

@@ -31,8 +31,7 @@ def start_tunnel(
 
     What the links have not sent yet goes before that.
     """
-    client, unsent_down = links[0].detach()
-    upstream, unsent_up = links[1].detach()
+    client, upstream = links[0].detach(), links[1].detach()
     service.names.hold(target.host)
 
     def ended(tunnel: Tunnel, how: End) -> None:
@@ -49,9 +48,10 @@ def start_tunnel(
         )
 
     service.relay.start(
-        client=client,
-        upstream=upstream,
-        early=(unsent_up + early[0], unsent_down + early[1]),
+        client=client.sock,
+        upstream=upstream.sock,
+        early=(upstream.unsent + early[0], client.unsent + early[1]),
+        may_read=(client.may_read, upstream.may_read),
         context=TunnelContext(target, callers),
         ended=ended,
     )
