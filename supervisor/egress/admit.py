@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from policy.decision import Admission as Granted
 from policy.decision import Decision
@@ -99,8 +100,7 @@ class Reset:
     """Reset the client's side, close upstream's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class Opened(NamedTuple):
     """For the event stream: the connection was allowed and dialled."""
 
     target: Target
@@ -108,8 +108,7 @@ class Opened:
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(NamedTuple):
     """For the event stream: the connection was refused, why, and by which rule."""
 
     target: Target | None

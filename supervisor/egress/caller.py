@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from policy.intent import Caller, CallerProblem
 from supervisor.egress.executables import Digests, FileIdentity, digest_of, identify
@@ -49,8 +49,7 @@ _PROBLEMS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Callers:
+class Callers(NamedTuple):
     """Every process that holds the connection, never none; ``pids`` in the same order, for events."""
 
     callers: tuple[Caller, ...]

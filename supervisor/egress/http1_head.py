@@ -9,10 +9,9 @@ tests. RFC 9110 and 9112; the rules that go beyond them stand next to each refus
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from supervisor.egress import codes
 from supervisor.errors import Code
@@ -61,8 +60,7 @@ class HeadError(ValueError):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """One request's head. ``fields`` has values by lower-case name, repeated ones joined by a comma."""
 
     method: str
@@ -75,8 +73,7 @@ class Request:
     nominated: frozenset[bytes]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(NamedTuple):
     """One response's head, final or informational."""
 
     status: int

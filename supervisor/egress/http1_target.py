@@ -1,14 +1,13 @@
 """What one HTTP/1 request is for: its destination and path, or why it is refused (RFC 9112, 3.2)."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from supervisor.egress import codes
 from supervisor.egress.authority import HTTP_PORT, Authority, parse_authority
 from supervisor.egress.http1_head import HeadError, Request
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aim:
+class Aim(NamedTuple):
     """Where a request goes; ``path`` is its origin-form target (query included), as sent."""
 
     authority: Authority

@@ -12,9 +12,9 @@ descriptors (SCM_RIGHTS) are those executables, opened. Little-endian, no paddin
 """
 
 import struct
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 # A connection is held by one process, or by the few that a fork left it to.
 MAX_HOLDERS = 16
@@ -43,8 +43,7 @@ class Outcome(Enum):
     OVER_BUDGET = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(NamedTuple):
     """Which processes hold the socket with this inode?"""
 
     question_id: int
@@ -52,8 +51,7 @@ class Question:
     uid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Holder(NamedTuple):
     """One process that holds the socket; programs are indices into Answer.executables."""
 
     pid: int
@@ -62,8 +60,7 @@ class Holder:
     ancestors: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """All holders, and each program among them and their ancestors once."""
 
     question_id: int

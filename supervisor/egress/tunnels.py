@@ -1,6 +1,6 @@
 """Hand an admitted connection over to the relay, and judge it again when policy changes."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from policy.decide import decide_connection
 from supervisor.egress.admit import connection_intent
@@ -11,8 +11,7 @@ from supervisor.egress.relay import End, Tunnel
 from supervisor.egress.service import Service, TunnelEnded
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelContext:
+class TunnelContext(NamedTuple):
     """What live policy and the closing event need to know about a tunnel."""
 
     target: Target

@@ -12,7 +12,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from supervisor.egress.owner_messages import (
     MAX_ANCESTORS,
@@ -117,7 +117,7 @@ class Owners:
             with self._as_workload():
                 described = _describe(pids)
             for number in numbers:
-                answer = replace(described.answer, question_id=number)
+                answer = described.answer._replace(question_id=number)
                 yield Found(answer, described.descriptors)
             for descriptor in described.descriptors:
                 os.close(descriptor)
