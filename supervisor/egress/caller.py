@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from policy.intent import Caller, CallerProblem
@@ -19,6 +20,7 @@ from supervisor.egress.executables import Digests, FileIdentity, digest_of, iden
 from supervisor.egress.owner_messages import (
     MAX_ANSWER,
     MAX_EXECUTABLES,
+    REMEMBERED,
     Answer,
     Holder,
     Outcome,
@@ -42,6 +44,7 @@ PATIENCE_S = 5.0
 # kernel gives a number out again after four thousand million others.
 REMEMBERED_INODES = 10_000
 
+_ROOM = socket.CMSG_SPACE(MAX_EXECUTABLES * array.array("i").itemsize)
 _PROBLEMS = {
     Outcome.VANISHED: CallerProblem.VANISHED,
     Outcome.UNREADABLE: CallerProblem.UNREADABLE,
@@ -92,6 +95,9 @@ class CallerFinder:
         self._hashing: dict[FileIdentity, list[Callable[[str | None], None]]] = {}
         self._last_id = 0
         self._inodes: dict[int, None] = {}  # oldest first
+        # The same programs ask again and again; what follows from a digest never changes.
+        self._conclude = lru_cache(REMEMBERED)(self._conclusion)
+        self._packet = bytearray(MAX_ANSWER)
         channel.setblocking(False)
         poller.add(channel.fileno(), self._answered, LEVEL_IN)
 
@@ -171,41 +177,37 @@ class CallerFinder:
 
     def _receive(self) -> tuple[bytes, list[int]]:
         descriptors = array.array("i")
-        room = socket.CMSG_SPACE(MAX_EXECUTABLES * descriptors.itemsize)
-        packet, ancillary, _, _ = self._channel.recvmsg(MAX_ANSWER, room, socket.MSG_CMSG_CLOEXEC)
+        length, ancillary, _, _ = self._channel.recvmsg_into(
+            [self._packet], _ROOM, socket.MSG_CMSG_CLOEXEC
+        )
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-        return packet, list(descriptors)
+        return bytes(memoryview(self._packet)[:length]), list(descriptors)
 
     def _digest_all(self, answer: Answer, search: _Search, descriptors: list[int]) -> None:
         """Find or compute the digest of each executable; finishes at once where all are known."""
+        number = answer.question_id
         if len(descriptors) != len(answer.executables):
-            self._finish(answer.question_id, _unknown(CallerProblem.UNREADABLE))
+            self._finish(number, _unknown(CallerProblem.UNREADABLE))
             return
-        search.digests = [None] * len(descriptors)
-        search.unhashed = 1  # holds the end back until all are asked for
-        for index, descriptor in enumerate(descriptors):
-            identity = identify(descriptor)
-            known = self._memory.known(identity)
-            if known is not None:
-                search.digests[index] = known
-                continue
-            search.unhashed += 1
-            self._hash(identity, descriptor, self._taker(answer.question_id, search, index))
-        self._one_less(answer.question_id, search)
+        identities = [identify(descriptor) for descriptor in descriptors]
+        search.digests = [self._memory.known(identity) for identity in identities]
+        missing = [index for index, digest in enumerate(search.digests) if digest is None]
+        search.unhashed = len(missing)
+        for index in missing:
+            self._hash(identities[index], descriptors[index], self._taker(number, search, index))
+        if not missing:
+            self._finish(number, self._conclude_search(search))
 
     def _taker(self, number: int, search: _Search, index: int) -> Callable[[str | None], None]:
         def take(digest: str | None) -> None:
             search.digests[index] = digest
-            self._one_less(number, search)
+            search.unhashed -= 1
+            if search.unhashed == 0 and number in self._searches:
+                self._finish(number, self._conclude_search(search))
 
         return take
-
-    def _one_less(self, number: int, search: _Search) -> None:
-        search.unhashed -= 1
-        if search.unhashed == 0 and number in self._searches:
-            self._finish(number, self._conclude(search))
 
     def _hash(
         self, identity: FileIdentity, descriptor: int, take: Callable[[str | None], None]
@@ -227,32 +229,31 @@ class CallerFinder:
         for take in self._hashing.pop(identity):
             take(digest)
 
-    def _conclude(self, search: _Search) -> Callers:
-        """From the answer and the digests to what policy is asked about."""
+    def _conclude_search(self, search: _Search) -> Callers:
         answer = search.answer
         if answer is None:
             return _unknown(CallerProblem.VANISHED)
-        if None in search.digests:
+        digests = tuple(digest for digest in search.digests if digest is not None)
+        if len(digests) != len(answer.executables):
             return _unknown(CallerProblem.UNREADABLE)
-        same = [
-            self._memory.is_first_or_same(path, digest or "")
-            for path, digest in zip(answer.executables, search.digests, strict=True)
-        ]
-        paths = [os.fsdecode(path) for path in answer.executables]
+        return self._conclude(answer.executables, answer.holders, digests)
+
+    def _conclusion(
+        self, executables: tuple[bytes, ...], holders: tuple[Holder, ...], digests: tuple[str, ...]
+    ) -> Callers:
+        """From the answer and the digests to what policy is asked about."""
+        same = list(map(self._memory.is_first_or_same, executables, digests))
+        paths = [os.fsdecode(path) for path in executables]
         return Callers(
-            callers=tuple(
-                _caller(holder, paths, search.digests, same) for holder in answer.holders
-            ),
-            pids=tuple(holder.pid for holder in answer.holders),
+            callers=tuple(_caller(holder, paths, digests, same) for holder in holders),
+            pids=tuple(holder.pid for holder in holders),
         )
 
     def _finish(self, number: int, callers: Callers) -> None:
         self._searches.pop(number).done(callers)
 
 
-def _caller(
-    holder: Holder, paths: list[str], digests: list[str | None], same: list[bool]
-) -> Caller:
+def _caller(holder: Holder, paths: list[str], digests: tuple[str, ...], same: list[bool]) -> Caller:
     programs = (holder.executable, *holder.ancestors)
     return Caller(
         binary=paths[holder.executable],

@@ -41,9 +41,13 @@ class Attempt:
     port: int
     wanted: str = ""
     request: bytes = field(default=b"", repr=False)  # holds credentials
+    text: str = field(init=False)  # the address, as connect(2)'s wrapper wants it
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", str(self.address))
 
     def __str__(self) -> str:
-        return f"{self.wanted} through {self.address}" if self.wanted else str(self.address)
+        return f"{self.wanted} through {self.text}" if self.wanted else self.text
 
 
 class Connected(NamedTuple):
@@ -95,7 +99,7 @@ class Dial:
         # Small writes of both sides pass at once, and a peer that vanished is noticed in hours.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        number = sock.connect_ex((str(attempt.address), attempt.port))
+        number = sock.connect_ex((attempt.text, attempt.port))
         if number not in (0, errno.EINPROGRESS):
             self._drop()
             self._missed(os.strerror(number))
