@@ -362,16 +362,19 @@ class Conversation:
 
     def _record(self, status: int, code: Code | None, request_id: str = "") -> None:
         exchange = self._exchange
+        if exchange is None:
+            self._out.append(Record(request_id, None, "", "", status, code, 0, 0))
+            return
         self._out.append(
             Record(
-                request_id=exchange.request_id if exchange else request_id,
-                authority=exchange.aim.authority if exchange else None,
-                method=exchange.request.method if exchange else "",
-                path=exchange.aim.path if exchange else "",
-                status=status,
-                code=code,
-                bytes_up=exchange.bytes_up if exchange else 0,
-                bytes_down=exchange.answer.bytes if exchange else 0,
+                exchange.request_id,
+                exchange.aim.authority,
+                exchange.request.method,
+                exchange.aim.path,
+                status,
+                code,
+                exchange.bytes_up,
+                exchange.answer.bytes,
             )
         )
 

@@ -20,8 +20,8 @@ from supervisor.errors import Code
 MAX_HEAD = 16 * 1024
 MAX_HEADERS = 100
 MAX_TARGET = 8 * 1024
-# Header blocks that are kept parsed, up to this size each: 1 MiB in all.
-REMEMBERED, MAX_REMEMBERED = 512, 1024
+# What is kept parsed, up to this size each: header blocks, and heads of responses; 1 MiB in all.
+REMEMBERED, MAX_REMEMBERED = 256, 1024
 # 19 digits are below 2^63; no body is longer.
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -140,6 +140,11 @@ def parse_request(head: bytes) -> Request:
 
 def parse_response(head: bytes, method: str) -> Response:
     """A complete response head to a ``method`` request. Raises HeadError."""
+    parse = _remembered_response if len(head) <= MAX_REMEMBERED else _parse_response
+    return parse(head, method)
+
+
+def _parse_response(head: bytes, method: str) -> Response:
     line = _STATUS_LINE.match(head)
     if line is None:
         raise HeadError(codes.UPSTREAM_INVALID, "the status line is not 'HTTP/1.x NNN reason'")
@@ -149,6 +154,10 @@ def parse_response(head: bytes, method: str) -> Response:
     framing = 0 if bodiless else _response_framing(block.fields, block.lengths)
     keep_alive = framing != "until-close" and _keeps_alive(block.nominated, minor)
     return Response(status, line[3] or b"", minor, block, framing, keep_alive)
+
+
+# A server's heads to the same question are the same within a second (Date).
+_remembered_response = lru_cache(REMEMBERED)(_parse_response)
 
 
 def _block(head: bytes, besides: bytes) -> Block:

@@ -152,9 +152,7 @@ class HttpSession:
             case AbortClient():
                 self._client.abort()
             case Record():
-                self._service.report(
-                    RequestEnded(callers=self._callers, record=command, decision=self._decision)
-                )
+                self._service.report(RequestEnded(self._callers, command, self._decision))
                 self._decision = None
             case OpenTunnel():
                 self._open_tunnel(command)
