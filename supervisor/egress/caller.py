@@ -9,6 +9,7 @@ policy answers with a denial of its own code.
 import array
 import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -20,13 +21,14 @@ from supervisor.egress.executables import Digests, FileIdentity, digest_of, iden
 from supervisor.egress.owner_messages import (
     MAX_ANSWER,
     MAX_EXECUTABLES,
+    MAX_QUESTIONS,
     REMEMBERED,
     Answer,
     Holder,
     Outcome,
     Question,
     decode_answer,
-    encode_question,
+    encode_questions,
 )
 from supervisor.egress.poller import LEVEL_IN, Poller
 from supervisor.kernel.netlink_exact import NetlinkExact
@@ -35,8 +37,9 @@ from supervisor.kernel.sock_diag import End, SocketOwner, find_tcp, tcp_towards
 if TYPE_CHECKING:
     import asyncio
 
-# What the monitor queues (decision 24); one more is over budget.
-MAX_PENDING = 64
+# What the monitor queues (decision 24); more wait here, as a burst of a browser or a package manager.
+MAX_ASKED = MAX_QUESTIONS
+MAX_SEARCHES = 1024
 # The monitor gives itself 50 ms; hashing 1 GB takes 2 s. A client waits that long for a connection.
 PATIENCE_S = 5.0
 
@@ -94,6 +97,8 @@ class CallerFinder:
         self._searches: dict[int, _Search] = {}
         self._hashing: dict[FileIdentity, list[Callable[[str | None], None]]] = {}
         self._last_id = 0
+        self._waiting: deque[Question] = deque()
+        self._asked: set[int] = set()
         self._inodes: dict[int, None] = {}  # oldest first
         # The same programs ask again and again; what follows from a digest never changes.
         self._conclude = lru_cache(REMEMBERED)(self._conclusion)
@@ -115,18 +120,29 @@ class CallerFinder:
             done(_unknown(CallerProblem.VANISHED))
             return
         self._remember(owner.inode)
-        if len(self._searches) >= MAX_PENDING:
+        if len(self._searches) >= MAX_SEARCHES:
             done(_unknown(CallerProblem.OVER_BUDGET))
             return
         self._last_id += 1
-        question = Question(question_id=self._last_id, inode=owner.inode, uid=owner.uid)
-        try:
-            self._channel.send(encode_question(question))
-        except OSError:  # its queue is full, or the monitor is gone and we soon are, too
-            done(_unknown(CallerProblem.OVER_BUDGET))
+        self._searches[self._last_id] = _Search(done, self._poller.now + PATIENCE_S)
+        self._waiting.append(Question(self._last_id, owner.inode, owner.uid))
+        if len(self._waiting) == 1:
+            self._poller.later(self._ask)  # at the end of this turn, with what else comes up in it
+
+    def _ask(self) -> None:
+        """Send what waits, as far as the monitor's queue takes it."""
+        room = MAX_ASKED - len(self._asked)
+        questions = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+        if not questions:
             return
-        until = self._poller.now + PATIENCE_S
-        self._searches[self._last_id] = _Search(done, until)
+        numbers = [question.question_id for question in questions]
+        try:
+            self._channel.send(encode_questions(questions))
+        except OSError:  # its queue is full, or the monitor is gone and we soon are, too
+            for number in numbers:
+                self._finish(number, _unknown(CallerProblem.OVER_BUDGET))
+        else:
+            self._asked.update(numbers)
 
     def _renumbered(self, local: End, remote: End) -> SocketOwner | None:
         """The client whose port the kernel changed on the way to us.
@@ -153,7 +169,9 @@ class CallerFinder:
         """Give up what took too long. To be called about once a second."""
         now = self._poller.now
         for number in [n for n, search in self._searches.items() if search.until <= now]:
-            self._searches.pop(number).done(_unknown(CallerProblem.OVER_BUDGET))
+            self._asked.discard(number)
+            self._finish(number, _unknown(CallerProblem.OVER_BUDGET))
+        self._ask()
 
     def _answered(self, _events: int) -> None:
         packet, descriptors = self._receive()
@@ -163,6 +181,7 @@ class CallerFinder:
             return
         try:
             answer = decode_answer(packet)
+            self._asked.discard(answer.question_id)
             search = self._searches.get(answer.question_id)
             if search is None:  # given up in the meantime
                 return
@@ -174,6 +193,8 @@ class CallerFinder:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+            if self._waiting:
+                self._ask()
 
     def _receive(self) -> tuple[bytes, list[int]]:
         descriptors = array.array("i")
@@ -250,7 +271,9 @@ class CallerFinder:
         )
 
     def _finish(self, number: int, callers: Callers) -> None:
-        self._searches.pop(number).done(callers)
+        search = self._searches.pop(number, None)
+        if search is not None:  # else given up while it waited
+            search.done(callers)
 
 
 def _caller(holder: Holder, paths: list[str], digests: tuple[str, ...], same: list[bool]) -> Caller:

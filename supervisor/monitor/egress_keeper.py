@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from supervisor.egress import order_messages as orders
 from supervisor.egress.owner_messages import (
-    QUESTION_SIZE,
+    QUESTIONS_SIZE,
     MessageError,
-    decode_question,
+    decode_questions,
     encode_answer,
 )
 from supervisor.egress.process import EgressSpec, serve
@@ -26,7 +26,7 @@ from supervisor.kernel.memfd import sealed
 from supervisor.monitor import codes
 from supervisor.monitor.helper import Helper
 from supervisor.monitor.loop import Loop
-from supervisor.monitor.owners import QUEUED, Found, Owners
+from supervisor.monitor.owners import Found, Owners
 
 PATIENCE_S = 10.0  # how long connections may wait for a dead egress before they are reset
 RESETS_PER_TURN = 64
@@ -169,18 +169,18 @@ class EgressKeeper:
             self._down_since = now
 
     def _on_question(self) -> None:
-        """Take all that wait, because one search answers them all."""
-        for _ in range(QUEUED):
-            packet = (
-                None if self._running is None else _receive(self._running.owners, QUESTION_SIZE)
-            )
-            if packet is None:
-                return
-            try:
-                refused = self._owners.ask(decode_question(packet))
-            except MessageError as error:
-                self._helper.broke_protocol(str(error))
-                return
+        if self._running is None:
+            return
+        packet = _receive(self._running.owners, QUESTIONS_SIZE)
+        if packet is None:
+            return
+        try:
+            questions = decode_questions(packet)
+        except MessageError as error:
+            self._helper.broke_protocol(str(error))
+            return
+        for question in questions:
+            refused = self._owners.ask(question)
             if refused is not None:
                 self._answer(refused)
 

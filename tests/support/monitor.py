@@ -6,10 +6,11 @@ import socket
 import threading
 
 from supervisor.egress.owner_messages import (
+    QUESTIONS_SIZE,
     Answer,
     Holder,
     Outcome,
-    decode_question,
+    decode_questions,
     encode_answer,
 )
 
@@ -28,18 +29,19 @@ class PlayedMonitor:
         return found(question, os.getpid())
 
     def _serve(self):
-        while packet := self._mine.recv(64):
-            question = decode_question(packet)
-            self.asked.append(question)
-            reply = self.reply(question)
-            if reply is None:
-                continue
-            answer, paths = reply
-            descriptors = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in paths]
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
-            self._mine.sendmsg([encode_answer(answer)], rights if descriptors else [])
-            for descriptor in descriptors:
-                os.close(descriptor)
+        while packet := self._mine.recv(QUESTIONS_SIZE):
+            for question in decode_questions(packet):
+                self.asked.append(question)
+                reply = self.reply(question)
+                if reply is not None:
+                    self._answer(*reply)
+
+    def _answer(self, answer, paths):
+        descriptors = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in paths]
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+        self._mine.sendmsg([encode_answer(answer)], rights if descriptors else [])
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def close(self):
         # shutdown, not close: a thread blocked in recv on a closed descriptor would stay there.
