@@ -27,6 +27,7 @@ from supervisor.egress.authority import HTTP_PORT
 from supervisor.egress.caller import Callers
 from supervisor.egress.denials import Denial, denial_response
 from supervisor.egress.naming import Target
+from supervisor.egress.origin import Origin
 from supervisor.egress.tls_hello import Hello, HelloProblem, HelloReader, NoHello
 from supervisor.errors import Code
 
@@ -37,12 +38,13 @@ ALERT_UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"
 # Seconds in each stage; browsers hold connections that they opened in advance for minutes.
 GATE_S = 300.0
 HELLO_S = 10.0
-# A client that is refused and does not speak gets a reset after this.
+# A client that is refused and says nothing, or only what HTTP may begin with, gets a reset after this.
 REFUSING_S = 2.0
 # Before the gate opens nothing of the client's is needed; this much waits in memory.
 MAX_EARLY = 64 * 1024
 
 _HTTP_START = re.compile(rb"([A-Z]{1,16}) ")
+_MAYBE_HTTP = re.compile(rb"[A-Z]{1,16}\Z")
 
 
 class Stage(Enum):
@@ -103,6 +105,7 @@ class Reset:
 class Opened(NamedTuple):
     """For the event stream: the connection was allowed and dialled."""
 
+    origin: Origin
     target: Target
     callers: Callers
     decision: Decision
@@ -111,6 +114,7 @@ class Opened(NamedTuple):
 class Refused(NamedTuple):
     """For the event stream: the connection was refused, why, and by which rule."""
 
+    origin: Origin
     target: Target | None
     callers: Callers | None
     decision: Decision | None
@@ -136,7 +140,7 @@ class Admission:
         *,
         target: Target | None,
         is_connect: bool,
-        request_id: str,
+        origin: Origin,
         decide: Decide,
         early: bytes = b"",
     ) -> None:
@@ -144,7 +148,7 @@ class Admission:
         self.target = target
         self.callers: Callers | None = None
         self.decision: Decision | None = None
-        self.request_id = request_id
+        self.origin = origin
         self._is_connect = is_connect
         self._decide = decide
         self._early = early
@@ -195,7 +199,12 @@ class Admission:
         if self.stage is not Stage.REACH or self.decision is None:
             raise RuntimeError(f"nothing was to be reached in stage {self.stage}")
         self._out.append(
-            Opened(target=self._known_target(), callers=self._callers(), decision=self.decision)
+            Opened(
+                origin=self.origin,
+                target=self._known_target(),
+                callers=self._callers(),
+                decision=self.decision,
+            )
         )
         if self._is_connect:
             self._out.append(Say(ESTABLISHED))
@@ -330,6 +339,7 @@ class Admission:
         )
         self._out.append(
             Refused(
+                origin=self.origin,
                 target=self.target,
                 callers=self.callers,
                 decision=self.decision,
@@ -338,7 +348,7 @@ class Admission:
             )
         )
         self._denial = Denial(
-            code=code, cause=cause, request_id=self.request_id, status=status, rule=rule
+            code=code, cause=cause, request_id=self.origin.request_id, status=status, rule=rule
         )
         if self._is_connect and self.stage in (Stage.CALLER, Stage.REACH):
             self._say_http("CONNECT")
@@ -358,7 +368,7 @@ class Admission:
                 alert = ALERT_UNRECOGNIZED_NAME
             self._out.append(Say(alert))
             self._end(Close())
-        elif len(self._early) > 16:
+        elif not _MAYBE_HTTP.match(self._early):
             self._end(Reset())
 
     def _say_http(self, method: str) -> None:

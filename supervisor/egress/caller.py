@@ -37,10 +37,13 @@ from supervisor.kernel.sock_diag import End, SocketOwner, find_tcp, tcp_towards
 if TYPE_CHECKING:
     import asyncio
 
-# What the monitor queues (decision 24); more wait here, as a burst of a browser or a package manager.
-MAX_ASKED = MAX_QUESTIONS
-MAX_SEARCHES = 1024
-# The monitor gives itself 50 ms; hashing 1 GB takes 2 s. A client waits that long for a connection.
+# What the monitor queues (decision 24).
+MAX_PENDING = MAX_QUESTIONS
+# The rest of a burst waits here, in its order: as many as a listener's queue holds, 300 bytes each.
+MAX_HELD_BACK = 4096
+# And so long; a client gives up after 10 to 30 s and should hear why before that.
+HELD_BACK_S = 8.0
+# Once asked: the monitor gives itself 50 ms for each of 64 questions; hashing 1 GB takes 2 s.
 PATIENCE_S = 5.0
 
 # Sockets whose connections we have: as many as there can be at once (server.MAX_CONNECTIONS). The
@@ -65,6 +68,14 @@ class Callers(NamedTuple):
 Done = Callable[[Callers], None]
 
 
+class _HeldBack(NamedTuple):
+    """One connection whose owner will be asked for."""
+
+    owner: SocketOwner
+    done: Done
+    until: float
+
+
 @dataclass(slots=True)
 class _Search:
     """One connection whose owner is being looked for."""
@@ -74,6 +85,17 @@ class _Search:
     answer: Answer | None = None
     digests: list[str | None] = field(default_factory=list)
     unhashed: int = 0
+
+
+class AnyCaller:
+    """Where programs cannot be told apart: nobody is asked, and the policy admits everybody."""
+
+    def find(self, _local: End, _remote: End, done: Done) -> None:
+        """As CallerFinder's; answers at once."""
+        done(Callers(callers=(Caller(),)))
+
+    def sweep(self) -> None:
+        """Nothing waits."""
 
 
 class CallerFinder:
@@ -95,10 +117,10 @@ class CallerFinder:
         self._hashers = hashers
         self._memory = Digests()
         self._searches: dict[int, _Search] = {}
+        self._unanswered: set[int] = set()  # of the searches, those that the monitor is at
+        self._held_back: deque[_HeldBack] = deque()
         self._hashing: dict[FileIdentity, list[Callable[[str | None], None]]] = {}
         self._last_id = 0
-        self._waiting: deque[Question] = deque()
-        self._asked: set[int] = set()
         self._inodes: dict[int, None] = {}  # oldest first
         # The same programs ask again and again; what follows from a digest never changes.
         self._conclude = lru_cache(REMEMBERED)(self._conclusion)
@@ -120,29 +142,31 @@ class CallerFinder:
             done(_unknown(CallerProblem.VANISHED))
             return
         self._remember(owner.inode)
-        if len(self._searches) >= MAX_SEARCHES:
+        if len(self._unanswered) + len(self._held_back) >= MAX_PENDING + MAX_HELD_BACK:
             done(_unknown(CallerProblem.OVER_BUDGET))
             return
-        self._last_id += 1
-        self._searches[self._last_id] = _Search(done, self._poller.now + PATIENCE_S)
-        self._waiting.append(Question(self._last_id, owner.inode, owner.uid))
-        if len(self._waiting) == 1:
+        self._held_back.append(_HeldBack(owner, done, self._poller.now + HELD_BACK_S))
+        if len(self._held_back) == 1:
             self._poller.later(self._ask)  # at the end of this turn, with what else comes up in it
 
     def _ask(self) -> None:
-        """Send what waits, as far as the monitor's queue takes it."""
-        room = MAX_ASKED - len(self._asked)
-        questions = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
-        if not questions:
+        """One packet with what is held back, as far as the monitor queues it."""
+        room = min(MAX_PENDING - len(self._unanswered), len(self._held_back))
+        if not room:
             return
-        numbers = [question.question_id for question in questions]
+        questions = []
+        for _ in range(room):
+            owner, done, _ = self._held_back.popleft()
+            self._last_id += 1
+            self._searches[self._last_id] = _Search(done, self._poller.now + PATIENCE_S)
+            questions.append(Question(self._last_id, owner.inode, owner.uid))
+        self._unanswered.update(question.question_id for question in questions)
         try:
             self._channel.send(encode_questions(questions))
         except OSError:  # its queue is full, or the monitor is gone and we soon are, too
-            for number in numbers:
-                self._finish(number, _unknown(CallerProblem.OVER_BUDGET))
-        else:
-            self._asked.update(numbers)
+            for question in questions:
+                self._unanswered.discard(question.question_id)
+                self._finish(question.question_id, _unknown(CallerProblem.OVER_BUDGET))
 
     def _renumbered(self, local: End, remote: End) -> SocketOwner | None:
         """The client whose port the kernel changed on the way to us.
@@ -169,57 +193,73 @@ class CallerFinder:
         """Give up what took too long. To be called about once a second."""
         now = self._poller.now
         for number in [n for n, search in self._searches.items() if search.until <= now]:
-            self._asked.discard(number)
+            self._unanswered.discard(number)
             self._finish(number, _unknown(CallerProblem.OVER_BUDGET))
+        while self._held_back and self._held_back[0].until <= now:
+            self._held_back.popleft().done(_unknown(CallerProblem.OVER_BUDGET))
         self._ask()
 
     def _answered(self, _events: int) -> None:
-        packet, descriptors = self._receive()
+        packet, descriptors, is_cut = self._receive()
         if not packet:
             # The monitor is gone, and with it the other channel, whose end stops egress.
             self._poller.remove(self._channel.fileno())
             return
         try:
             answer = decode_answer(packet)
-            self._asked.discard(answer.question_id)
+            self._unanswered.discard(answer.question_id)
+            self._ask()
             search = self._searches.get(answer.question_id)
             if search is None:  # given up in the meantime
                 return
             if answer.outcome is not Outcome.FOUND:
                 self._finish(answer.question_id, _unknown(_PROBLEMS[answer.outcome]))
                 return
+            if is_cut:
+                self._finish(answer.question_id, _unknown(CallerProblem.OVER_BUDGET))
+                return
             search.answer = answer
             self._digest_all(answer, search, descriptors)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-            if self._waiting:
-                self._ask()
 
-    def _receive(self) -> tuple[bytes, list[int]]:
+    def _receive(self) -> tuple[bytes, list[int], bool]:
+        """A packet, its descriptors, and whether we are out of them (recvmsg(2), MSG_CTRUNC)."""
         descriptors = array.array("i")
-        length, ancillary, _, _ = self._channel.recvmsg_into(
+        length, ancillary, flags, _ = self._channel.recvmsg_into(
             [self._packet], _ROOM, socket.MSG_CMSG_CLOEXEC
         )
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-        return bytes(memoryview(self._packet)[:length]), list(descriptors)
+        packet = bytes(memoryview(self._packet)[:length])
+        return packet, list(descriptors), bool(flags & socket.MSG_CTRUNC)
 
     def _digest_all(self, answer: Answer, search: _Search, descriptors: list[int]) -> None:
-        """Find or compute the digest of each executable; finishes at once where all are known."""
+        """Find or compute the digest of each executable; finishes at once where all are known.
+
+        Takes the descriptors that it goes on using out of the list.
+        """
         number = answer.question_id
         if len(descriptors) != len(answer.executables):
             self._finish(number, _unknown(CallerProblem.UNREADABLE))
             return
-        identities = [identify(descriptor) for descriptor in descriptors]
-        search.digests = [self._memory.known(identity) for identity in identities]
-        missing = [index for index, digest in enumerate(search.digests) if digest is None]
-        search.unhashed = len(missing)
-        for index in missing:
-            self._hash(identities[index], descriptors[index], self._taker(number, search, index))
-        if not missing:
+        identities = list(map(identify, descriptors))
+        search.digests = list(map(self._memory.known, identities))
+        if None not in search.digests:
             self._finish(number, self._conclude_search(search))
+            return
+        search.unhashed = search.digests.count(None)
+        for index, descriptor in enumerate(tuple(descriptors)):
+            if search.digests[index] is not None:
+                continue
+            identity, take = identities[index], self._taker(number, search, index)
+            if identity in self._hashing:  # connections that need the same file share one run
+                self._hashing[identity].append(take)
+            else:
+                descriptors.remove(descriptor)  # the thread's, which closes it
+                self._hash(identity, descriptor, take)
 
     def _taker(self, number: int, search: _Search, index: int) -> Callable[[str | None], None]:
         def take(digest: str | None) -> None:
@@ -233,12 +273,9 @@ class CallerFinder:
     def _hash(
         self, identity: FileIdentity, descriptor: int, take: Callable[[str | None], None]
     ) -> None:
-        """Hash in a thread; several connections that need the same file share one run."""
-        if identity in self._hashing:
-            self._hashing[identity].append(take)
-            return
+        """Hash in a thread, which takes the descriptor over."""
         self._hashing[identity] = [take]
-        running = self._loop.run_in_executor(self._hashers, _hash_and_close, os.dup(descriptor))
+        running = self._loop.run_in_executor(self._hashers, _hash_and_close, descriptor)
         running.add_done_callback(lambda future: self._hashed(identity, future.result()))
 
     def _hashed(self, identity: FileIdentity, result: tuple[str, FileIdentity] | None) -> None:
@@ -271,9 +308,7 @@ class CallerFinder:
         )
 
     def _finish(self, number: int, callers: Callers) -> None:
-        search = self._searches.pop(number, None)
-        if search is not None:  # else given up while it waited
-            search.done(callers)
+        self._searches.pop(number).done(callers)
 
 
 def _caller(holder: Holder, paths: list[str], digests: tuple[str, ...], same: list[bool]) -> Caller:

@@ -20,7 +20,7 @@ from typing import Any
 from policy.host import Address, import_tables
 from policy.index import Index
 from supervisor.egress.acceptor import Acceptor, Take
-from supervisor.egress.caller import CallerFinder
+from supervisor.egress.caller import AnyCaller, CallerFinder
 from supervisor.egress.dns_server import MAX_STREAMS, DnsDatagrams, DnsStream, open_stream
 from supervisor.egress.hosts import Hosts
 from supervisor.egress.http1_commands import OpenTunnel
@@ -120,13 +120,17 @@ class Egress:
         """End ``run``."""
         self._stop.set()
 
-    def use_policy(self, index: Index) -> None:
-        """Swap the policy; what it does not allow any more ends, everything else does not notice."""
+    def use_policy(self, index: Index) -> int:
+        """Swap the policy; what it does not allow any more ends, everything else does not notice.
+
+        How many tunnels ended.
+        """
         service = self._running()
         service.index = index
-        end_disallowed_tunnels(service)
+        ended = end_disallowed_tunnels(service)
         for session in tuple(service.sessions):
             session.policy_changed()
+        return ended
 
     def status(self) -> Status:
         """What lives now."""
@@ -193,12 +197,16 @@ class Egress:
             index=lambda: self._running().index,
             has_ipv6=setup.has_ipv6,
         )
-        finder = CallerFinder(
-            poller=poller,
-            channel=monitor,
-            diag=diag,
-            loop=loop,
-            hashers=hashers,
+        finder = (
+            AnyCaller()
+            if setup.index.mode == "any"
+            else CallerFinder(
+                poller=poller,
+                channel=monitor,
+                diag=diag,
+                loop=loop,
+                hashers=hashers,
+            )
         )
         reacher = Reacher(
             poller=poller,

@@ -6,13 +6,18 @@ may be in several processes (fork, SCM_RIGHTS), so a search always looks at all 
 costs is the descriptors of the sandbox, 4 µs each. All questions that wait share one search, which
 begins after the last of them was asked, so that a burst of connections costs little more than one.
 Nothing is parsed but ``/proc`` and 20 fixed bytes of a question.
+
+What is told is what was there at one moment: this program had this descriptor. Who connects and
+then executes another program gives the connection to that one, as with any other descriptor; the
+kernel does not remember who opened a socket.
 """
 
 import contextlib
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from supervisor.egress.owner_messages import (
     MAX_ANCESTORS,
@@ -28,7 +33,12 @@ from supervisor.kernel import procfs
 from supervisor.kernel.ids import as_file_owner
 
 SLICE_S = 0.005  # one turn of the monitor's loop
-BUDGET_S = 0.050  # one search in all; over it its connections are denied with their own code
+BUDGET_S = (
+    0.050  # of CPU, one search in all; over it its connections are denied with their own code
+)
+# A look that meets a process about to execute (nobody may look into a launch between its change of
+# user and its program), or one that passes the socket on and ends, is repeated after so long.
+AGAIN_AFTER_S = (0.002, 0.006, 0.014, 0.028)
 QUEUED = MAX_QUESTIONS  # that wait; egress asks no more at once
 DESCRIPTORS_PER_STEP = 256  # between two looks at the clock
 
@@ -38,31 +48,58 @@ class _Problem(Exception):  # noqa: N818 - never leaves this module
         self.outcome = outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """An answer and the opened executables that go with it: closed before the next one is made."""
 
     answer: Answer
     descriptors: tuple[int, ...] = ()
 
 
-# From what a descriptor's link says to the processes that were found to have it.
-_Holders = dict[str, list[int]]
+class _Held(NamedTuple):
+    """A process, and the descriptor below ``/proc`` that is the socket."""
+
+    pid: int
+    link: str
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """A question, when it is looked for again, and what the search has found of it."""
+
+    question: Question
+    due: float = 0.0
+    looks: int = 0
+    spent_s: float = 0.0
+    holders: list[_Held] = field(default_factory=list)
+    is_unreadable: bool = False
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the holders."""
+        return tuple(held.pid for held in self.holders)
+
+
+# By what a descriptor's link says.
+_Wanted = dict[str, list[_Asked]]
 
 
 @dataclass(slots=True)
 class _Search:
     """One pass over all processes, for the questions that waited when it began."""
 
-    questions: list[Question]
-    holders: _Holders
+    wanted: _Wanted
     steps: Iterator[None]
     spent_s: float = 0.0
-    unreadable: set[str] = field(default_factory=set)
+    is_over_budget: bool = False
+
+    @property
+    def asked(self) -> list[_Asked]:
+        """All questions of it."""
+        return [one for several in self.wanted.values() for one in several]
 
 
 class Owners:
-    """Questions that wait, and the search for the ones before them.
+    """Questions that wait, and the search for the ones before them, in slices.
 
     ``workload`` is its (uid, gid) where ours are others: it owns the processes to look into.
     ``ours`` are processes of the supervisor: egress holds the other end of every connection.
@@ -76,126 +113,157 @@ class Owners:
     ) -> None:
         self._workload = workload
         self._ours = ours
-        self._waiting: list[Question] = []
+        self._waiting: list[_Asked] = []
         self._search: _Search | None = None
 
-    @property
-    def busy(self) -> bool:
-        """True while a question waits."""
-        return bool(self._waiting) or self._search is not None
+    def deadline(self) -> float | None:
+        """The monotonic time at which ``work`` has something to do; in the past: at once."""
+        if self._search is not None:
+            return 0.0
+        return min((one.due for one in self._waiting), default=None)
 
     def ask(self, question: Question) -> Found | None:
         """Queue a question; an answer only where the queue is full."""
-        searched = 0 if self._search is None else len(self._search.questions)
+        searched = 0 if self._search is None else len(self._search.asked)
         if len(self._waiting) + searched >= QUEUED:
-            return _problem(Outcome.OVER_BUDGET, question.question_id)
-        self._waiting.append(question)
+            return _problem(question, Outcome.OVER_BUDGET)
+        self._waiting.append(_Asked(question))
         return None
 
     def work(self) -> Iterator[Found]:
         """Search for at most SLICE_S; yields what was answered meanwhile."""
-        end = time.monotonic() + SLICE_S
-        while self.busy and time.monotonic() < end:
-            search = self._search = self._search or self._begin()
+        now = time.monotonic()
+        end = now + SLICE_S
+        while now < end:
+            search = self._search = self._search or self._begin(now)
+            if search is None:
+                return
             with self._as_workload():
                 is_over = _advance(search, end)
             if is_over:
                 self._search = None
-                yield from self._answers(search)
+                yield from self._conclude(search)
+            now = time.monotonic()
 
-    def _answers(self, search: _Search) -> Iterator[Found]:
-        """One for each question; who holds several of the sockets is described once."""
-        same: dict[tuple[int, ...], list[int]] = {}
-        for question in search.questions:
-            link = _link(question)
-            if search.spent_s > BUDGET_S:
-                yield _problem(Outcome.OVER_BUDGET, question.question_id)
-            elif link in search.unreadable:
-                yield _problem(Outcome.UNREADABLE, question.question_id)
+    def _begin(self, now: float) -> _Search | None:
+        due = [one for one in self._waiting if one.due <= now]
+        if not due:
+            return None
+        self._waiting = [one for one in self._waiting if one.due > now]
+        wanted: _Wanted = {}
+        for one in due:
+            wanted.setdefault(_socket(one.question), []).append(one)
+        spent_s = min(one.spent_s for one in due)
+        return _Search(wanted, self._look_at_all(wanted), spent_s)
+
+    def _look_at_all(self, wanted: _Wanted) -> Iterator[None]:
+        pids = {int(name) for name in os.listdir("/proc") if name.isascii() and name.isdigit()}
+        # Newest first: of several holders it is usually the one that the others started.
+        for pid in sorted(pids - self._ours() - {os.getpid()}, reverse=True):
+            yield from _look_at(pid, wanted, self._is_suspect)
+
+    def _conclude(self, search: _Search) -> Iterator[Found]:
+        """The answers; who holds several of the sockets is described once."""
+        same: dict[tuple[int, ...], list[_Asked]] = {}
+        for one in search.asked:
+            one.spent_s = search.spent_s
+            if search.is_over_budget:
+                yield _problem(one.question, Outcome.OVER_BUDGET)
+            elif one.is_unreadable:
+                yield from self._again(one, Outcome.UNREADABLE)
             else:
-                same.setdefault(tuple(search.holders[link]), []).append(question.question_id)
-        for pids, numbers in same.items():
+                same.setdefault(one.pids, []).append(one)
+        for pids, several in same.items():
             with self._as_workload():
-                described = _describe(pids)
-            for number in numbers:
-                answer = described.answer._replace(question_id=number)
-                yield Found(answer, described.descriptors)
+                described = _describe(pids, self._ours() | {0, os.getpid()})
+                is_found = described.answer.outcome is Outcome.FOUND
+                kept = [one for one in several if is_found and _is_still_held(one)]
+            for one in kept:
+                answer = described.answer._replace(question_id=one.question.question_id)
+                yield described._replace(answer=answer)
             for descriptor in described.descriptors:
                 os.close(descriptor)
+            for one in several:
+                if one not in kept:
+                    outcome = Outcome.VANISHED if is_found else described.answer.outcome
+                    yield from self._again(one, outcome)
+
+    def _again(self, one: _Asked, outcome: Outcome) -> Iterator[Found]:
+        """Look for it once more, a little later; after the last look, this is the answer."""
+        if outcome is Outcome.OVER_BUDGET or one.looks >= len(AGAIN_AFTER_S):
+            yield _problem(one.question, outcome)
+            return
+        one.due = time.monotonic() + AGAIN_AFTER_S[one.looks]
+        one.looks += 1
+        one.holders.clear()
+        one.is_unreadable = False
+        self._waiting.append(one)
 
     def _as_workload(self) -> contextlib.AbstractContextManager[None]:
         return (
             contextlib.nullcontext() if self._workload is None else as_file_owner(*self._workload)
         )
 
-    def _begin(self) -> _Search:
-        questions, self._waiting = self._waiting, []
-        holders: _Holders = {_link(question): [] for question in questions}
-        search = _Search(questions, holders, iter(()))
-        search.steps = self._look_at_all(search)
-        return search
-
-    def _look_at_all(self, search: _Search) -> Iterator[None]:
-        pids = {int(name) for name in os.listdir("/proc") if name.isascii() and name.isdigit()}
-        # Newest first: of several holders it is usually the one that the others started.
-        for pid in sorted(pids - self._ours() - {os.getpid()}, reverse=True):
-            yield from _look_at(pid, search, self._is_ours)
-
-    def _is_ours(self, pid: int) -> bool:
-        """Whether a process below us has another user than the workload: the init of its process
-        namespace, a launch before it drops. The workload cannot have another one.
+    def _is_suspect(self, pid: int, uid: int) -> bool:
+        """Whether a process that cannot be looked at may hold a socket that ``uid`` made: one of
+        that uid, wherever it is, and one below us unless it has another user than the workload:
+        the init of its process namespace, a launch before it drops.
         """
         try:
-            return (
-                self._workload is not None and procfs.read_status(pid).uids[0] != self._workload[0]
-            )
+            uids = procfs.read_status(pid).uids
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # it ended
         except (OSError, ValueError):
-            return False
+            return _is_below_us(pid)
+        if uid in uids:
+            return True
+        return _is_below_us(pid) and (self._workload is None or uids[0] == self._workload[0])
 
 
-def _link(question: Question) -> str:
-    return f"socket:[{question.inode}]"
-
-
-def _problem(outcome: Outcome, question_id: int = 0) -> Found:
-    return Found(Answer(question_id=question_id, outcome=outcome))
+def _problem(question: Question, outcome: Outcome) -> Found:
+    return Found(Answer(question_id=question.question_id, outcome=outcome))
 
 
 def _advance(search: _Search, end: float) -> bool:
     """Search until ``end``; whether it is over, because all was seen or its budget is spent."""
-    now = time.monotonic()
+    now = time.thread_time()  # a busy machine is no fault of the workload's
     for _ in search.steps:
-        before, now = now, time.monotonic()
+        before, now = now, time.thread_time()
         search.spent_s += now - before
         if search.spent_s > BUDGET_S:
+            search.is_over_budget = True
             return True
-        if now >= end:
+        if time.monotonic() >= end:
             return False
     return True
 
 
-def _look_at(pid: int, search: _Search, is_ours: Callable[[int], bool]) -> Iterator[None]:
+def _look_at(pid: int, wanted: _Wanted, is_suspect: Callable[[int, int], bool]) -> Iterator[None]:
     """Look through the descriptors of one process; notes it as holder of what it has."""
-    held: set[str] = set()
+    held: dict[str, str] = {}
     try:
-        is_whole = yield from _read_links(f"/proc/{pid}/fd", search.holders, held)
+        is_whole = yield from _read_links(f"/proc/{pid}/fd", wanted, held)
         if not is_whole and not procfs.has_memory(pid):
-            yield from _look_behind(pid, search)
+            yield from _look_behind(pid, wanted)
     except (FileNotFoundError, ProcessLookupError):
         return  # it ended; a process that starts later got the socket from one that we still see
     except PermissionError:
         if not procfs.has_memory(pid):
-            yield from _look_behind(pid, search)
-        elif _is_below_us(pid) and not is_ours(pid):
-            search.unreadable |= search.holders.keys()
-        # A kernel thread or another container's process: nobody gave it a socket of the workload.
+            yield from _look_behind(pid, wanted)
+        else:
+            # Else a kernel thread or another container's: nobody gave it a socket of the workload.
+            suspected = {one.question.uid for several in wanted.values() for one in several}
+            _refuse(wanted, wanted, {uid for uid in suspected if is_suspect(pid, uid)})
     finally:
-        for link in held:
-            search.holders[link].append(pid)
+        for link, path in held.items():
+            for one in wanted[link]:
+                one.holders.append(_Held(pid, path))
 
 
-def _read_links(directory: str, wanted: _Holders, held: set[str]) -> Generator[None, None, bool]:
-    """Add to ``held`` what of ``wanted`` is among the descriptors in ``directory``.
+def _read_links(
+    directory: str, wanted: _Wanted, held: dict[str, str]
+) -> Generator[None, None, bool]:
+    """Add to ``held`` which of ``wanted`` are among the descriptors in ``directory``, and as what.
 
     Returns whether all were seen: a table that is empty, or loses a descriptor while we look, may
     be one that is being given up.
@@ -205,30 +273,39 @@ def _read_links(directory: str, wanted: _Holders, held: set[str]) -> Generator[N
     for number, name in enumerate(names):
         if number % DESCRIPTORS_PER_STEP == 0:
             yield
-        try:
-            link = os.readlink(f"{directory}/{name}")
-        except FileNotFoundError:  # closed since it was listed
+        link = _link(f"{directory}/{name}")
+        if link is None:
             is_whole = False
-            continue
-        if link in wanted:
-            held.add(link)
+        elif link in wanted:
+            held[link] = f"{directory}/{name}"
     return is_whole
 
 
-def _look_behind(pid: int, search: _Search) -> Iterator[None]:
+def _look_behind(pid: int, wanted: _Wanted) -> Iterator[None]:
     """``/proc/PID`` shows the first thread. Once that has ended the process has no executable and
     no descriptors there, while its other threads go on using theirs. Nothing honest holds a
     connection like that, and to miss one holder would let an allowed program vouch for it.
     """
     for thread in _other_threads(pid):  # each shows the one table: the filter sees to that
         where = f"{pid}/task/{thread}"
+        hidden: dict[str, str] = {}
         try:
-            yield from _read_links(f"/proc/{where}/fd", search.holders, search.unreadable)
+            yield from _read_links(f"/proc/{where}/fd", wanted, hidden)
         except (FileNotFoundError, ProcessLookupError):
             continue
         except PermissionError:  # without memory it is ending, too
             if procfs.has_memory(where):
-                search.unreadable |= search.holders.keys()
+                _refuse(wanted, wanted)
+        finally:
+            _refuse(wanted, hidden)
+
+
+def _refuse(wanted: _Wanted, links: Iterable[str], uids: Collection[int] | None = None) -> None:
+    """Who holds these sockets cannot be known; with ``uids``, only those that they made."""
+    for link in links:
+        for one in wanted[link]:
+            if uids is None or one.question.uid in uids:
+                one.is_unreadable = True
 
 
 def _other_threads(pid: int) -> list[str]:
@@ -238,26 +315,34 @@ def _other_threads(pid: int) -> list[str]:
         return []  # it ended meanwhile
 
 
+def _socket(question: Question) -> str:
+    """What a descriptor's link says where it is the socket: proc(5), /proc/pid/fd."""
+    return f"socket:[{question.inode}]"
+
+
+def _link(path: str) -> str | None:
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return None  # closed since it was listed
+
+
 def _is_below_us(pid: int) -> bool:
     return pid in procfs.descendants(os.getpid(), procfs.parents())
 
 
-def _describe(pids: tuple[int, ...]) -> Found:
+def _describe(pids: tuple[int, ...], beyond: frozenset[int]) -> Found:
     """The answer to a question that has no number yet."""
     if not pids:
-        return _problem(Outcome.VANISHED)
+        return Found(Answer(question_id=0, outcome=Outcome.VANISHED))
     if len(pids) > MAX_HOLDERS:
-        return _problem(Outcome.OVER_BUDGET)
+        return Found(Answer(question_id=0, outcome=Outcome.OVER_BUDGET))
     programs = _Programs()
     try:
-        holders = tuple(_holder(pid, programs) for pid in pids)
-    except _Problem as problem:
+        holders = tuple(_holder(pid, programs, beyond) for pid in pids)
+    except (OSError, ValueError, _Problem) as error:
         programs.close()
-        return _problem(problem.outcome)
-    except (OSError, ValueError) as error:
-        programs.close()
-        gone = isinstance(error, FileNotFoundError | ProcessLookupError)
-        return _problem(Outcome.VANISHED if gone else Outcome.UNREADABLE)
+        return Found(Answer(question_id=0, outcome=_outcome_of(error)))
     answer = Answer(
         question_id=0,
         outcome=Outcome.FOUND,
@@ -265,6 +350,24 @@ def _describe(pids: tuple[int, ...]) -> Found:
         holders=holders,
     )
     return Found(answer, tuple(programs.descriptors))
+
+
+def _outcome_of(error: Exception) -> Outcome:
+    if isinstance(error, _Problem):
+        return error.outcome
+    gone = isinstance(error, FileNotFoundError | ProcessLookupError)
+    return Outcome.VANISHED if gone else Outcome.UNREADABLE
+
+
+def _is_still_held(one: _Asked) -> bool:
+    """No if a holder executed, between being found and having its program opened, another
+    program, which does not have the socket.
+    """
+    wanted = _socket(one.question)
+    try:
+        return all(_link(held.link) == wanted for held in one.holders)
+    except OSError:  # it ended, or nobody may look any more
+        return False
 
 
 class _Programs:
@@ -296,12 +399,12 @@ class _Programs:
             os.close(descriptor)
 
 
-def _holder(pid: int, programs: _Programs) -> Holder:
+def _holder(pid: int, programs: _Programs, beyond: frozenset[int]) -> Holder:
+    """``beyond``: processes that are ours; a chain of ancestors ends before them."""
     start_time, parent = procfs.read_start_and_parent(pid)
     executable = programs.index(pid)
     ancestors: list[int] = []
-    own = os.getpid()
-    while parent not in (0, own):
+    while parent not in beyond:
         if len(ancestors) >= MAX_ANCESTORS:
             raise _Problem(Outcome.OVER_BUDGET)
         ancestors.append(programs.index(parent))

@@ -23,16 +23,22 @@ POLICY_LOADER = Code(
     "The confined child that reads the policy ended without an answer.",
     "A document that needs more memory or time than the loader's limits is the usual reason.",
 )
+TREE_UNREADABLE = Code(
+    "policy.tree-unreadable",
+    "The unprivileged child that reads the policy cannot read the supervisor's own files.",
+    "Let everybody enter and list the named directory (chmod o+rx): no other user gets into the "
+    "container's files either, the workload included.",
+)
 MODE_NEEDS_UNPRIVILEGED = Code(
     "startup.mode-needs-unprivileged",
     "--mode network-only is for a container that already runs unprivileged.",
-    "Use 'sidecar' for the container that enforces the network, or --mode full for one "
-    "container that does everything.",
+    "Set runAsUser, runAsGroup, drop ALL and allowPrivilegeEscalation: false on it. Use 'sidecar' "
+    "for the container that enforces the network, or --mode full for one that does everything.",
 )
-MODE_UNSUPPORTED = Code(
-    "startup.mode-unsupported",
-    "This build does not have what the mode needs.",
-    "Use --mode full.",
+POLICY_FROM_SIDECAR = Code(
+    "startup.policy-from-sidecar",
+    "With --mode network-only the policy comes from the sidecar, over the control channel.",
+    "Name the policy to 'net-init' and 'sidecar', and not to this container.",
 )
 CAPABILITY_MISSING = Code(
     "startup.capability-missing",

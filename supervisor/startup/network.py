@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from supervisor.egress.process import EgressSpec
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
-from supervisor.events.ring import EventRing
 from supervisor.events.status import Status
+from supervisor.events.vocabulary import Drift, Why
 from supervisor.fence.request import FencedNamespace
 from supervisor.fence.watch import changed
 from supervisor.identity.inputs import HELPER_IDS
@@ -19,13 +19,12 @@ from supervisor.monitor import codes
 from supervisor.monitor.blocked_keeper import BlockedKeeper
 from supervisor.monitor.egress_keeper import EgressKeeper
 from supervisor.monitor.loop import Loop
-from supervisor.monitor.record_server import RecordServer
+from supervisor.monitor.record_server import RecordServer, Source
 from supervisor.settings import RunSettings
 from supervisor.startup import codes as startup_codes
-from supervisor.startup.facts import Facts
-from supervisor.startup.inquiry import may_ask
 from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.policy_watch import PolicyWatch
+from supervisor.startup.records import serve_records
 from supervisor.startup.upstream import Upstream
 
 HOSTS, RESOLV_CONF = "/etc/hosts", "/etc/resolv.conf"
@@ -41,7 +40,11 @@ class NetworkKeeping:
     policy: LoadedPolicy
     started: float  # seconds since the epoch
     upstream: Upstream
-    facts: Facts
+    egress_uid: int | None  # None: unprivileged, so the helpers stay who we are
+    tells_programs: bool = True
+    on_ready: Callable[[], None] = lambda: None  # egress serves
+    # A changed policy, before egress gets it; False: it does not.
+    on_policy: Callable[[LoadedPolicy], bool] = lambda _: True
     loop: Loop
     log: Log
     _keepers: list[EgressKeeper] = field(default_factory=list)
@@ -52,42 +55,54 @@ class NetworkKeeping:
         if "changes" in fence.sockets:
             changes = socket.socket(fileno=fence.sockets["changes"])
             self.loop.watch(changes.fileno(), lambda: self._look_at(changes))
-        server = self._record_server()
+        server = serve_records(self.loop, self._status)
+        self.log.remember(server.keep)
         if "nflog" in fence.sockets:
-            self._watch(fence.sockets["nflog"], server.add)
+            self._watch(fence.sockets["nflog"], server.source("watcher"))
         if "capture4" not in fence.sockets:
             return
         keeper = EgressKeeper(
             spec=self._spec(fence),
             policy=self.policy.whole,
-            workload=self.workload if self.facts.uid == 0 else None,
+            workload=None if self.egress_uid is None else self.workload,
             loop=self.loop,
             log=self.log,
-            on_record=server.add,
+            source=server.source("egress"),
+            on_ready=self.on_ready,
         )
         self._keepers.append(keeper)
         self.loop.keep(keeper)
-        if described := self.upstream.described():
-            self.log.emit("egress.upstream", upstream=described)
+        if chosen := self.upstream.described():
+            self.log.emit(chosen)
         if self.settings.policy is not None:
             PolicyWatch(
                 self.settings.policy,
                 from_image=self.settings.policy_from_image,
                 loaded=self.policy,
-                use=keeper.use_policy,
+                use=self._use,
+                generation=lambda: self.generation,
                 loop=self.loop,
                 log=self.log,
             ).start()
         keeper.reset_waiting()  # the proof's probes, nobody else's
         keeper.start()
 
-    def _record_server(self) -> RecordServer:
-        try:
-            return RecordServer(self.loop, status=self._status, may_ask=may_ask)
-        except OSError as error:
-            raise Refusal(startup_codes.ADDRESS_TAKEN, f"events: {error.strerror}") from error
+    def _use(self, loaded: LoadedPolicy) -> None:
+        if self.on_policy(loaded):
+            for keeper in self._keepers:
+                keeper.use_policy(loaded.whole)
 
-    def _status(self, ring: EventRing) -> Status:
+    @property
+    def generation(self) -> int:
+        """The policy in force; 0 is the first one."""
+        return sum(keeper.generation for keeper in self._keepers)
+
+    def exclude(self, pids: frozenset[int]) -> None:
+        """Processes of other containers that are ours, too: not to be taken for the workload's."""
+        for keeper in self._keepers:
+            keeper.exclude(pids)
+
+    def _status(self, server: RecordServer) -> Status:
         watchers = () if self.watcher is None else (self.watcher,)
         helpers = tuple(keeper.status() for keeper in (*self._keepers, *watchers))
         return Status(
@@ -95,23 +110,23 @@ class NetworkKeeping:
             ready=all(helper.state == "serving" for helper in helpers),
             workload_pid=self.loop.main or None,
             started=self.started,
-            policy_generation=sum(keeper.generation for keeper in self._keepers),
+            policy_generation=self.generation,
             helpers=helpers,
-            records=ring.records,
-            forgotten=ring.forgotten,
-            dropped=0,
+            records=server.ring.records,
+            forgotten=server.ring.forgotten,
+            dropped=server.dropped + self.log.dropped,
         )
 
     def alone_with_the_log(self) -> AbstractContextManager[None]:
         """Nobody but the caller reads what the fence logs, for as long as this is held."""
         return nullcontext() if self.watcher is None else self.watcher.paused()
 
-    def _watch(self, nflog: int, on_record: Callable[[bytes], None]) -> None:
+    def _watch(self, nflog: int, source: Source) -> None:
         self.watcher = BlockedKeeper(
             nflog=nflog,
             # Not egress' own: the fence lets that one out.
-            uid=HELPER_IDS["access"] if self.facts.uid == 0 else None,
-            on_record=on_record,
+            uid=None if self.egress_uid is None else HELPER_IDS["access"],
+            source=source,
             writes_log=self._writes_log(),
             loop=self.loop,
             log=self.log,
@@ -125,24 +140,28 @@ class NetworkKeeping:
 
     def _spec(self, fence: FencedNamespace) -> EgressSpec:
         return EgressSpec(
-            uid=HELPER_IDS["egress"] if self.facts.uid == 0 else None,
+            uid=self.egress_uid,
             sockets=dict(fence.sockets),
             names=memory("names"),
-            hosts=_read(HOSTS),
-            resolv_conf=_read(RESOLV_CONF),
+            hosts=read_engine_file(HOSTS),
+            resolv_conf=read_engine_file(RESOLV_CONF),
             has_ipv6=fence.report.ipv6,
+            tells_programs=self.tells_programs,
             servers=self.upstream.servers,
             proxy=self.upstream.proxy,
             log_json=self.log.as_json,
+            log_level=self.log.level,
             log=self._writes_log(),
         )
 
     def _look_at(self, changes: socket.socket) -> None:
         if changed(changes):
+            self.loop.unwatch(changes.fileno())  # once is enough
+            self.log.emit(Drift(control="network", why=Why.of(codes.FENCE_CHANGED)))
             self.loop.fail(codes.FENCE_CHANGED)
 
 
-def _read(path: str) -> bytes:
+def read_engine_file(path: str) -> bytes:
     """A file of the engine, bounded; absent is empty. A device or a FIFO is not waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
