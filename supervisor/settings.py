@@ -13,12 +13,17 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 MARKER = "SUPERVISOR_LAUNCHED"
 LOG_LEVEL = "SANDBOX_LOG_LEVEL"
 LOG_FORMAT = "SANDBOX_LOG_FORMAT"
 DEFAULT_GRACE_S = 10.0  # what Kubernetes' 30 s and podman's 10 s leave room for
 DEFAULT_UMASK = 0o022
+DEFAULT_SHARED = "/run/sandbox-supervisor"
+DEFAULT_SIDECAR_TIMEOUT_S = 120.0  # the sidecar's image may have to be pulled first
+# In the runtime's tree, where its build left one: the digest of all other files in it.
+RUNTIME_DIGEST = "digest"
 
 
 def container_environment() -> dict[str, str]:
@@ -52,16 +57,20 @@ class RunSettings:
     uid: str | None = None
     gid: str | None = None
     groups: str | None = None
-    fence: str = "auto"
+    fence: Literal["auto", "namespace", "pod"] = "auto"
     fence_this_netns: bool = False
     interactive: bool = False
     timeout_s: float | None = None
     grace_s: float = DEFAULT_GRACE_S
     umask: int = DEFAULT_UMASK
     limits: Mapping[str, int] = field(default_factory=dict)
+    shared: str = DEFAULT_SHARED  # network-only: where the sidecar is found
+    wait_for_sidecar: bool = False  # network-only: live on offline when it goes away
+    sidecar_timeout_s: float = DEFAULT_SIDECAR_TIMEOUT_S
     passed: tuple[str, ...] = ()  # --env words
     pass_all: bool = False
     proxy_env: bool = False
+    extra_ca: str | None = None  # the path of the file
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     log_level: str = "info"
     log_format: str = "auto"

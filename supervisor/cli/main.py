@@ -16,6 +16,8 @@ from supervisor.errors import Refusal
 # --help imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "start a workload confined, and watch it to its end"),
+    "net-init": ("net_init", "fence a pod's network namespace, and leave (init container)"),
+    "sidecar": ("sidecar", "serve the network of a fenced pod (beside the agent's container)"),
     "doctor": ("doctor", "what this kernel and container allow, and what is missing"),
     "report": ("report", "the containment report of the sandbox that runs here; proves it again"),
     "plan": ("plan", "what run would do here, step by step; changes nothing"),

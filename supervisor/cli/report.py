@@ -1,8 +1,9 @@
-"""``report``: the containment report of the sandbox that runs in this container."""
+"""``report``: the containment report of the sandbox, or the sidecar, that runs in this container."""
 
 import argparse
 import json
 import os
+from collections.abc import Iterator
 
 from supervisor import startup
 from supervisor.errors import Refusal
@@ -27,9 +28,19 @@ def run(arguments: argparse.Namespace) -> int:
             print(file.read(), end="")
         return 0
     report = ask_running(prove=arguments.prove)
+    if report.get("role") == "sidecar":
+        print(json.dumps(report) if arguments.json else "\n".join(_facts(report)))
+        return 0
     print(json.dumps(report) if arguments.json else table(report))
     proof = report["proof"]
     return 1 if isinstance(proof, dict) and proof["surprises"] else 0
+
+
+def _facts(report: dict[str, object]) -> Iterator[str]:
+    """A sidecar's report for people: it has no workload and no proof of its own."""
+    for name, value in report.items():
+        for one in value if isinstance(value, list) and value else [value]:
+            yield f"{name:<12} {one if isinstance(one, str | int | float) else json.dumps(one)}"
 
 
 def ask_running(*, prove: bool) -> dict[str, object]:
@@ -44,7 +55,7 @@ def ask_running(*, prove: bool) -> dict[str, object]:
     match answer:
         case {"error": {"code": str(code), "cause": str(cause)}}:
             raise Refusal(codes.PROOF_FAILED, f"{code}: {cause}")
-        case dict() if "controls" in answer and "proof" in answer:
+        case dict() if answer.get("role") == "sidecar" or {"controls", "proof"} <= answer.keys():
             return answer
         case _:
             raise Refusal(codes.NO_SANDBOX, "the answer is no report")

@@ -12,6 +12,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Start the workload and return the container's exit status."""
+    settings = run_arguments.settings_from(arguments)
+    if settings.mode == "network-only":
+        from supervisor.startup.network_only import run as run_behind_sidecar
+
+        return run_behind_sidecar(settings)
     from supervisor.startup.run import run as run_workload
 
-    return run_workload(run_arguments.settings_from(arguments))
+    return run_workload(settings)

@@ -7,6 +7,8 @@ from supervisor.cli import upstream_arguments
 from supervisor.monitor.environment import unusable
 from supervisor.settings import (
     DEFAULT_GRACE_S,
+    DEFAULT_SHARED,
+    DEFAULT_SIDECAR_TIMEOUT_S,
     DEFAULT_UMASK,
     LOG_FORMAT,
     LOG_LEVEL,
@@ -22,6 +24,7 @@ LONGEST_S = 10 * 365 * 24 * 3600.0  # above this a number of seconds is a mistak
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--mode", choices=("full", "network-only"), default="full")
+    _configure_network_only(parser)
     parser.add_argument("--policy", metavar="FILE", help="the policy; without one, closed")
     parser.add_argument(
         "--policy-from-image",
@@ -43,11 +46,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, what in (("uid", "user"), ("gid", "group")):
         parser.add_argument(f"--{name}", help=f"the workload's {what}: a number or a name")
     parser.add_argument("--groups", help="its supplementary groups, comma-separated")
+    _configure_variables(parser)
+    upstream_arguments.configure(parser)
+    parser.add_argument("-i", "--interactive", action="store_true", help="give it a terminal")
+    parser.add_argument("-t", "--timeout", type=seconds, metavar="S", help="end it after S seconds")
+    parser.add_argument(
+        "--grace",
+        type=seconds,
+        metavar="S",
+        default=DEFAULT_GRACE_S,
+        help="seconds between TERM and KILL; default %(default)s",
+    )
+    parser.add_argument("--umask", type=_umask, default=DEFAULT_UMASK, help="octal; default 022")
+    parser.add_argument("--log-level", choices=LEVELS, help=f"default info; also {LOG_LEVEL}")
+    parser.add_argument("--log-format", choices=FORMATS, help=f"default auto; also {LOG_FORMAT}")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[--] COMMAND…")
+
+
+def _configure_variables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--env",
         action="append",
         default=[],
-        type=_variable,
+        type=variable,
         metavar="NAME[=VALUE]",
         help="pass a variable of the container on, or set one; may be repeated",
     )
@@ -59,22 +80,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="offer egress' explicit proxy in HTTP_PROXY and the like; nothing needs it",
     )
-    upstream_arguments.configure(parser)
-    parser.add_argument("-i", "--interactive", action="store_true", help="give it a terminal")
     parser.add_argument(
-        "-t", "--timeout", type=_seconds, metavar="S", help="end it after S seconds"
+        "--extra-ca",
+        metavar="FILE",
+        help="certificates that programs shall trust beside the image's own; root's, not the image's",
+    )
+
+
+def _configure_network_only(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--shared",
+        metavar="DIR",
+        default=DEFAULT_SHARED,
+        help="network-only: the directory that the pod's containers share; default %(default)s",
     )
     parser.add_argument(
-        "--grace",
-        type=_seconds,
+        "--sidecar-loss",
+        choices=("end", "wait"),
+        default="end",
+        help="network-only: end the workload when the sidecar goes away, or let it wait offline",
+    )
+    parser.add_argument(
+        "--sidecar-timeout",
+        type=seconds,
         metavar="S",
-        default=DEFAULT_GRACE_S,
-        help="seconds between TERM and KILL; default %(default)s",
+        default=DEFAULT_SIDECAR_TIMEOUT_S,
+        help="network-only: how long to wait for the sidecar; default %(default)s",
     )
-    parser.add_argument("--umask", type=_umask, default=DEFAULT_UMASK, help="octal; default 022")
-    parser.add_argument("--log-level", choices=LEVELS, help=f"default info; also {LOG_LEVEL}")
-    parser.add_argument("--log-format", choices=FORMATS, help=f"default auto; also {LOG_FORMAT}")
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[--] COMMAND…")
 
 
 def settings_from(arguments: argparse.Namespace) -> RunSettings:
@@ -87,6 +119,9 @@ def settings_from(arguments: argparse.Namespace) -> RunSettings:
         mode=arguments.mode,
         policy=arguments.policy,
         policy_from_image=arguments.policy_from_image,
+        shared=arguments.shared,
+        wait_for_sidecar=arguments.sidecar_loss == "wait",
+        sidecar_timeout_s=arguments.sidecar_timeout,
         workdir=arguments.workdir,
         uid=arguments.uid,
         gid=arguments.gid,
@@ -100,18 +135,20 @@ def settings_from(arguments: argparse.Namespace) -> RunSettings:
         passed=tuple(arguments.env),
         pass_all=arguments.env_all,
         proxy_env=arguments.proxy_env,
+        extra_ca=arguments.extra_ca,
         upstream=upstream_arguments.settings_from(arguments),
-        log_level=_chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),
-        log_format=_chosen(arguments.log_format, environment.get(LOG_FORMAT), FORMATS, "auto"),
+        log_level=chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),
+        log_format=chosen(arguments.log_format, environment.get(LOG_FORMAT), FORMATS, "auto"),
     )
 
 
-def _chosen(said: str | None, baked: str | None, known: tuple[str, ...], default: str) -> str:
+def chosen(said: str | None, baked: str | None, known: tuple[str, ...], default: str) -> str:
     """Argv, else the environment if it makes sense, else the default: a log is never worth a stop."""
     return said or (baked if baked in known else default)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """An argument that is a positive, finite number of seconds."""
     number = float(text)
     if not math.isfinite(number) or not 0 < number <= LONGEST_S:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
@@ -125,7 +162,8 @@ def _umask(text: str) -> int:
     return number
 
 
-def _variable(text: str) -> str:
+def variable(text: str) -> str:
+    """An argument that is NAME or NAME=VALUE and may reach a workload."""
     if complaint := unusable(text):
         raise argparse.ArgumentTypeError(complaint)
     return text

@@ -49,6 +49,8 @@ class EgressSpec:
     has_ipv6: bool
     servers: "ResolvConf | None" = None  # instead of what resolv_conf says
     proxy: "UpstreamProxy | None" = None
+    # Where nobody can tell programs apart (decisions 16, 36), an entry is for all of them.
+    tells_programs: bool = True
     log_json: bool
     log: bool  # write records to stderr, too
 
@@ -117,7 +119,7 @@ def _prepare(
         "egress", records=socket.socket(fileno=records), log=spec.log, log_json=spec.log_json
     )
     setup = Setup(
-        index=_compile(policy),
+        index=_compile(policy, tells_programs=spec.tells_programs),
         hosts=parse_hosts(spec.hosts),
         resolv_conf=spec.servers or parse_resolv_conf(spec.resolv_conf),
         has_ipv6=spec.has_ipv6,
@@ -136,7 +138,11 @@ def _prepare(
     channel.setblocking(False)
 
     def take_orders() -> None:
-        _obey(channel, egress.use_policy, egress.stop)
+        _obey(
+            channel,
+            lambda wire: egress.use_policy(_compile(wire, tells_programs=spec.tells_programs)),
+            egress.stop,
+        )
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -177,11 +183,12 @@ def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:
     return tuple(os.dup(sockets[name]) for name in (f"{kind}4", f"{kind}6") if name in sockets)
 
 
-def _compile(policy: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Index, imported late
-    from policy.index import compile_policy
+def _compile(policy: bytes, *, tells_programs: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Index, imported late
+    from policy.index import CallerMode, compile_policy
     from policy.wire import from_wire
 
-    return compile_policy(from_wire(json.loads(policy)))
+    mode: CallerMode = "identified" if tells_programs else "any"
+    return compile_policy(from_wire(json.loads(policy)), mode=mode)
 
 
 def _obey(
@@ -196,7 +203,7 @@ def _obey(
         if order.kind != POLICY or len(descriptors) != 1:
             raise ValueError(f"an order that is none: {order.kind!r}")
         try:
-            use_policy(_compile(os.pread(descriptors[0], POLICY_BYTES, 0)))
+            use_policy(os.pread(descriptors[0], POLICY_BYTES, 0))
         except ValueError as error:
             channel.send(encode(Order(REJECTED, order.generation, str(error))))
         else:

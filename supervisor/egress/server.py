@@ -20,7 +20,7 @@ from typing import Any
 from policy.host import Address, import_tables
 from policy.index import Index
 from supervisor.egress.acceptor import Acceptor, Take
-from supervisor.egress.caller import CallerFinder
+from supervisor.egress.caller import AnyCaller, CallerFinder
 from supervisor.egress.dns_server import MAX_STREAMS, DnsDatagrams, DnsStream, open_stream
 from supervisor.egress.hosts import Hosts
 from supervisor.egress.http1_commands import OpenTunnel
@@ -193,12 +193,16 @@ class Egress:
             index=lambda: self._running().index,
             has_ipv6=setup.has_ipv6,
         )
-        finder = CallerFinder(
-            poller=poller,
-            channel=monitor,
-            diag=diag,
-            loop=loop,
-            hashers=hashers,
+        finder = (
+            AnyCaller()
+            if setup.index.mode == "any"
+            else CallerFinder(
+                poller=poller,
+                channel=monitor,
+                diag=diag,
+                loop=loop,
+                hashers=hashers,
+            )
         )
         reacher = Reacher(
             poller=poller,

@@ -67,6 +67,11 @@ REDIRECT_COLLIDES = Code(
     "Another nftables table redirects the workload's packets before our chain could.",
     "Exclude the workload's user from the other redirect (a service mesh), or remove it.",
 )
+NOT_INSTALLED = Code(
+    "fence.not-installed",
+    "The pod's network namespace has no fence of ours, so nothing may be started in it.",
+    "Run 'net-init' in an init container of the pod, with the same policy and ids.",
+)
 
 # For the set-up helper, which can only send the name of a code to its parent.
 BY_NAME = {
@@ -84,5 +89,6 @@ BY_NAME = {
         PORTS_INVALID,
         ADDRESSES_COLLIDE,
         REDIRECT_COLLIDES,
+        NOT_INSTALLED,
     )
 }

@@ -17,6 +17,7 @@ from supervisor.fence.request import Served
 from supervisor.fence.setup import MAP_IDS, MAPPED, NO, report_done, yes_or_no
 from supervisor.fence.surroundings import (
     effective_capabilities,
+    has_ipv6,
     may_make_network_namespace,
     obstacles,
 )
@@ -32,7 +33,6 @@ from supervisor.kernel.namespaces import (
 from supervisor.kernel.netlink import NETLINK_SOCK_DIAG, NetlinkSocket
 from supervisor.kernel.ruleset import Table
 
-IPV6_SWITCH = "/proc/sys/net/ipv6/conf/lo/disable_ipv6"
 # Connections that wait while egress starts or is restarted; the kernel caps it at somaxconn.
 BACKLOG = 4096
 
@@ -141,18 +141,13 @@ def _wire_to_ourselves() -> bool:
     return ipv6
 
 
-def has_ipv6() -> bool:
-    """Can lo have an IPv6 address? Not with ipv6.disable=1 on the kernel's command line or the
-    sysctl disable_ipv6."""
-    try:
-        with open(IPV6_SWITCH, encoding="utf-8") as switch:
-            return switch.readline().strip() == "0"
-    except FileNotFoundError:
-        return False
+def listeners(
+    served: Served, *, ipv6: bool, after_restart: bool = False
+) -> dict[str, socket.socket]:
+    """Egress' sockets on loopback, by the names of ``request.FencedNamespace``. Raises Refusal.
 
-
-def listeners(served: Served, *, ipv6: bool) -> dict[str, socket.socket]:
-    """Egress' sockets on loopback, by the names of ``request.FencedNamespace``. Raises Refusal."""
+    ``after_restart``: connections of a predecessor may still be closing on the same ports.
+    """
     families = [("4", socket.AF_INET, "127.0.0.1")]
     if ipv6:
         families.append(("6", socket.AF_INET6, "::1"))
@@ -165,21 +160,26 @@ def listeners(served: Served, *, ipv6: bool) -> dict[str, socket.socket]:
             ("proxy", served.proxy),
             ("dns_tcp", served.dns),
         ):
-            found[name + suffix] = _listen(family, address, port)
+            found[name + suffix] = _listen(family, address, port, shared=after_restart)
         found["dns_udp" + suffix] = _bind(family, socket.SOCK_DGRAM, address, served.dns)
     return found
 
 
-def _listen(family: int, address: str, port: int) -> socket.socket:
-    listener = _bind(family, socket.SOCK_STREAM, address, port)
+def _listen(family: int, address: str, port: int, *, shared: bool) -> socket.socket:
+    listener = _bind(family, socket.SOCK_STREAM, address, port, shared=shared)
     listener.listen(BACKLOG)
     return listener
 
 
-def _bind(family: int, kind: int, address: str, port: int) -> socket.socket:
-    # No SO_REUSEADDR, no wildcard: nobody else can share the port, and answers leave from the
-    # address that was asked.
+def _bind(
+    family: int, kind: int, address: str, port: int, *, shared: bool = False
+) -> socket.socket:
+    # No wildcard: answers leave from the address that was asked. No SO_REUSEADDR: nobody else can
+    # share the port. With ``shared`` (TCP only) a port may be taken while old connections close on
+    # it; a port on which somebody listens is taken in every case, and only one can listen.
     bound = socket.socket(family, kind)
+    if shared:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     with step(f"listening on {address} port {port}"):
         try:
             bound.bind((address, port))

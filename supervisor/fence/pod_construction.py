@@ -9,10 +9,10 @@ import socket
 
 from supervisor.errors import Refusal
 from supervisor.fence import addresses, checks, codes, pod
-from supervisor.fence.construction import has_ipv6, install, listeners, step, watchers
+from supervisor.fence.construction import install, listeners, step, watchers
 from supervisor.fence.request import PodRequest
 from supervisor.fence.setup import report_done, yes_or_no
-from supervisor.fence.surroundings import CAP_NET_ADMIN, effective_capabilities
+from supervisor.fence.surroundings import CAP_NET_ADMIN, effective_capabilities, has_ipv6
 from supervisor.kernel import nftables, rtnetlink, waiting_ports
 from supervisor.kernel.namespaces import open_namespace, owned_by_initial_user_namespace
 from supervisor.kernel.ruleset import Table

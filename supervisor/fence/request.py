@@ -73,6 +73,11 @@ class FencedNamespace(NamedTuple):
     sockets: Mapping[str, int]
     report: FenceReport
 
+    @property
+    def held_elsewhere(self) -> bool:
+        """Another container of the pod enforces it; nothing of it is ours to watch."""
+        return self.report.form == "pod" and not self.sockets
+
 
 class PodReport(NamedTuple):
     """What was set up in the pod's namespace and read back.

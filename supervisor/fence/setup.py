@@ -81,7 +81,40 @@ def install_pod_fence(request: PodRequest) -> FencedPod:
 
         construct(end, request)
 
+    return _fenced_pod(*run_child(work))
+
+
+def adopt_pod_fence(request: PodRequest) -> FencedPod:
+    """Take over the fence that ``install_pod_fence`` with the same request left here.
+
+    It is read back and compared, not replaced: what the workload bound since must not count as
+    bound by others. Needs CAP_NET_ADMIN, which may be dropped afterwards. Raises Refusal.
+    """
+
+    def work(end: socket.socket, _deadline: float) -> None:
+        from supervisor.fence.pod_adoption import adopt
+
+        adopt(end, request)
+
+    return _fenced_pod(*run_child(work))
+
+
+def serve_pod(served: Served) -> tuple[dict[str, int], bool]:
+    """Egress' sockets in a pod that others fenced, and whether there is IPv6; needs no capability.
+
+    Whether there is a fence cannot be seen without CAP_NET_ADMIN. Raises Refusal.
+    """
+
+    def work(end: socket.socket, _deadline: float) -> None:
+        from supervisor.fence.pod_adoption import serve
+
+        serve(end, served)
+
     facts, named = run_child(work)
+    return named, facts == [YES]
+
+
+def _fenced_pod(facts: list[str], named: dict[str, int]) -> FencedPod:
     ipv6, rules, table_owned, closed_tcp, closed_udp, other_tables = facts
     report = PodReport(
         ipv6=ipv6 == YES,

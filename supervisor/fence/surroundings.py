@@ -7,6 +7,7 @@ CAP_SYS_ADMIN = 21
 CAP_SETFCAP = 31
 
 STATUS = "/proc/self/status"
+IPV6_SWITCH = "/proc/sys/net/ipv6/conf/lo/disable_ipv6"
 SECCOMP_FILTERED = "2"
 
 # Switches that forbid the namespaces: file, the value that does, and what to say about it.
@@ -40,6 +41,16 @@ def may_make_network_namespace(capabilities: frozenset[int]) -> bool:
 def may_map_all_ids(capabilities: frozenset[int]) -> bool:
     """Can a user namespace be given more than our own id?"""
     return {CAP_SETUID, CAP_SETGID} <= capabilities
+
+
+def has_ipv6() -> bool:
+    """Can lo have an IPv6 address? Not with ipv6.disable=1 on the kernel's command line or the
+    sysctl disable_ipv6."""
+    try:
+        with open(IPV6_SWITCH, encoding="utf-8") as switch:
+            return switch.readline().strip() == "0"
+    except FileNotFoundError:
+        return False
 
 
 def obstacles() -> list[str]:

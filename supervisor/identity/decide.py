@@ -30,7 +30,7 @@
 <!-- end -->
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -128,8 +128,14 @@ def check_reserved(identity: Identity, helper_ids: Mapping[str, int]) -> None:
     ``helper_ids`` maps the helper's name to its number, used as uid and gid. Raises Refusal
     ``identity.reserved-id``.
     """
-    held = {identity.uid: "uid", identity.gid: "gid"}
-    held.update({group: "group" for group in identity.groups if group not in held})
+    check_reserved_ids((identity.uid, identity.gid, *identity.groups), helper_ids)
+
+
+def check_reserved_ids(ids: Sequence[int], helper_ids: Mapping[str, int]) -> None:
+    """The same for bare numbers: uid, gid, then groups. Raises Refusal ``identity.reserved-id``."""
+    uid, gid, *groups = ids
+    held = {uid: "uid", gid: "gid"}
+    held.update({group: "group" for group in groups if group not in held})
     for helper, number in helper_ids.items():
         if number in held:
             raise Refusal(codes.RESERVED_ID, f"{held[number]} {number} is the id of {helper}")

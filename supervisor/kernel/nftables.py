@@ -62,6 +62,20 @@ def install(channel: NetlinkSocket, table: Table) -> int:
     return OWNED
 
 
+def adopt(channel: NetlinkSocket, name: str) -> bool:
+    """Become the owner of a table that a former owner left behind (Linux 6.9); else False.
+
+    Raises NetlinkError; EPERM while its owner lives.
+    """
+    try:
+        channel.batch([_table(nft.NFT_MSG_NEWTABLE, name, OWNED)])
+    except NetlinkError as error:
+        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
+            raise
+        return False
+    return True
+
+
 def remove(channel: NetlinkSocket, name: str) -> None:
     """Delete a table with all in it. Raises NetlinkError."""
     channel.batch([_table(nft.NFT_MSG_DELTABLE, name)])

@@ -119,3 +119,15 @@ def descendants(of: int, tree: dict[int, int]) -> list[int]:
         found += wave
         wave = [grandchild for child in wave for grandchild in children.get(child, [])]
     return found
+
+
+def pids_of(uid: int) -> list[int]:
+    """Live (not zombie) processes that /proc shows with this real uid, whoever started them."""
+    found = []
+    for pid in parents():
+        try:
+            if read_status(pid).uids[0] == uid:
+                found.append(pid)
+        except (OSError, ValueError):
+            continue  # it ended between the listing and the reading
+    return found

@@ -64,6 +64,7 @@ class EgressKeeper:
         loop: Loop,
         log: Log,
         on_record: Callable[[bytes], None],
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._workload = workload
         self._spec = spec
@@ -77,8 +78,10 @@ class EgressKeeper:
             loop=loop,
             log=log,
         )
-        self._owners = Owners(workload=workload, ours=loop.own_pids)
+        self._owners = Owners(workload=workload, ours=self._ours)
         self._on_packet = on_record
+        self._on_ready = on_ready
+        self._not_workload: frozenset[int] = frozenset()
         self._starts = 0
         self._running: _Running | None = None
         self._down_since: float | None = None
@@ -133,15 +136,20 @@ class EgressKeeper:
             os.close(memory)
         return generation
 
+    def exclude(self, pids: frozenset[int]) -> None:
+        """Processes beside the workload that are ours: its ancestors end below them."""
+        self._not_workload = pids
+
+    def _ours(self) -> frozenset[int]:
+        return self._loop.own_pids() | self._not_workload
+
     def pids(self) -> frozenset[int]:
         """See Keeper."""
         return self._helper.pids()
 
     def deadline(self) -> float | None:
         """See Keeper."""
-        if self._owners.busy:
-            return 0.0
-        due = [self._helper.deadline()]
+        due = [self._helper.deadline(), self._owners.deadline()]
         if self._down_since is not None:
             due.append(self._down_since + PATIENCE_S)
         return min((time_ for time_ in due if time_ is not None), default=None)
@@ -164,7 +172,7 @@ class EgressKeeper:
             self._loop.unwatch(channel.fileno())
             channel.close()
         self._running = None
-        self._owners = Owners(workload=self._workload, ours=self._loop.own_pids)
+        self._owners = Owners(workload=self._workload, ours=self._ours)
         if self._down_since is None:
             self._down_since = now
 
@@ -210,6 +218,7 @@ class EgressKeeper:
             self._running.ready = True
             self._down_since = None
             self._log.emit("egress.ready", pid=self._helper.pid)
+            self._on_ready()
         elif order.kind == orders.ACCEPTED:
             self._accepted(order.generation)
         elif order.kind == orders.REJECTED:

@@ -11,7 +11,7 @@ from typing import Protocol
 from supervisor.errors import Code
 from supervisor.kernel import procfs
 from supervisor.kernel.signalfd import read_signals, signalfd
-from supervisor.monitor.lifecycle import FORWARDED, Command, Finish, Forward, Lifecycle, Sweep
+from supervisor.monitor.lifecycle import FORWARDED, Command, Finish, Forward, Sweep
 from supervisor.monitor.terminal import Terminal
 
 # How many ended children are collected before the loop looks at anything else: a fork bomb must
@@ -41,10 +41,29 @@ class Keeper(Protocol):
         """The keeper's own processes, which are not the workload's."""
 
 
+class Supervised(Protocol):
+    """What decides: Lifecycle for a workload, and the sidecar's own."""
+
+    def deadline(self) -> float | None:
+        """When ``on_time`` is wanted."""
+
+    def on_signal(self, number: int, *, now: float) -> list[Command]:
+        """A signal came."""
+
+    def on_failure(self, cause: Code, *, now: float) -> list[Command]:
+        """What contains the workload failed for good."""
+
+    def on_main_exit(self, status: int, *, now: float) -> list[Command]:
+        """The main process ended."""
+
+    def on_time(self, *, now: float, survivors: int) -> list[Command]:
+        """The deadline passed."""
+
+
 class Loop:
     """Runs one Lifecycle against the kernel. Decides nothing: the Lifecycle does."""
 
-    def __init__(self, *, signals: int, lifecycle: Lifecycle) -> None:
+    def __init__(self, *, signals: int, lifecycle: Supervised) -> None:
         self._signals = signals
         self.main = 0
         self._lifecycle = lifecycle

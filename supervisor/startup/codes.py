@@ -32,13 +32,13 @@ TREE_UNREADABLE = Code(
 MODE_NEEDS_UNPRIVILEGED = Code(
     "startup.mode-needs-unprivileged",
     "--mode network-only is for a container that already runs unprivileged.",
-    "Use 'sidecar' for the container that enforces the network, or --mode full for one "
-    "container that does everything.",
+    "Set runAsUser, runAsGroup, drop ALL and allowPrivilegeEscalation: false on it. Use 'sidecar' "
+    "for the container that enforces the network, or --mode full for one that does everything.",
 )
-MODE_UNSUPPORTED = Code(
-    "startup.mode-unsupported",
-    "This build does not have what the mode needs.",
-    "Use --mode full.",
+POLICY_FROM_SIDECAR = Code(
+    "startup.policy-from-sidecar",
+    "With --mode network-only the policy comes from the sidecar, over the control channel.",
+    "Name the policy to 'net-init' and 'sidecar', and not to this container.",
 )
 CAPABILITY_MISSING = Code(
     "startup.capability-missing",

@@ -8,25 +8,27 @@ from typing import assert_never
 from supervisor.events.log import Log
 from supervisor.fence.request import FencedNamespace, FenceReport
 from supervisor.fence.setup import create_namespace, install_pod_fence
+from supervisor.fence.surroundings import has_ipv6
 from supervisor.identity.write import apply_entries
 from supervisor.kernel import filters, prctl
 from supervisor.kernel.namespaces import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
 from supervisor.monitor.launch import launch
 from supervisor.monitor.spec import Confinement, Launch
 from supervisor.monitor.terminal import Terminal
-from supervisor.startup import landlock_ruleset
-from supervisor.startup.controls import (
-    Degraded,
-    check_minimum,
-    judge,
-    lacking_after_preparation,
-)
+from supervisor.startup import landlock_ruleset, trust_store
+from supervisor.startup.controls import Degraded, judge, lacking_after_preparation
 from supervisor.startup.facts import Facts
 from supervisor.startup.plan import Plan
 from supervisor.startup.proof.ground import ground_of
 from supervisor.startup.proof.prove import prove, require_no_surprise
-from supervisor.startup.running import Running, confinement_of, fence_of, nflog_of
-from supervisor.startup.seclusion import seclude
+from supervisor.startup.running import (
+    Running,
+    confinement_of,
+    fence_of,
+    nflog_of,
+    trust_of,
+)
+from supervisor.startup.seclusion import TRUST_STORE, seclude
 from supervisor.startup.stages import Stages
 from supervisor.startup.steps import (
     AddAccount,
@@ -35,6 +37,7 @@ from supervisor.startup.steps import (
     ConfineFiles,
     PrepareWorkspace,
     Prove,
+    RelyOnSidecar,
     Seclude,
     StartWorkload,
     Step,
@@ -45,6 +48,7 @@ STAGES: dict[type, str] = {
     AddAccount: "accounts",
     PrepareWorkspace: "workspace",
     CloseNetwork: "fence",
+    RelyOnSidecar: "fence",
     Seclude: "seclusion",
     ConfineFiles: "files",
     CheckControls: "controls",
@@ -87,8 +91,13 @@ def _do(step: Step, running: Running, facts: Facts) -> None:
             running.workspace = prepare_workspace(step.steps)
         case CloseNetwork():
             running.fence = close_network(step)
+        case RelyOnSidecar():
+            report = FenceReport(
+                form="pod", user_namespace=False, ipv6=has_ipv6(), rules=0, table_owned=False
+            )
+            running.fence = FencedNamespace(net=None, user=None, sockets={}, report=report)
         case Seclude():
-            running.seclusion = seclude(fence_of(running).user)
+            _seclude(step, running)
         case ConfineFiles():
             running.files = landlock_ruleset.prepare(
                 step.rules,
@@ -110,6 +119,13 @@ def _do(step: Step, running: Running, facts: Facts) -> None:
             _start(step, running)
         case _:
             assert_never(step)
+
+
+def _seclude(step: Seclude, running: Running) -> None:
+    bundle = trust_store.compose(step.authorities, writable=step.writable, groups=step.groups)
+    running.seclusion = seclude(fence_of(running).user, bundle.content)
+    not_mounted = dict(running.seclusion.lacking).get(TRUST_STORE)
+    running.trust = trust_store.place(bundle, not_mounted=not_mounted, writable=step.writable)
 
 
 def close_network(step: CloseNetwork) -> FencedNamespace:
@@ -137,7 +153,7 @@ def _start(step: StartWorkload, running: Running) -> None:
         running.notes += hand_over(stdio, step.uid)
     launched = Launch(
         argv=step.argv,
-        environment=step.environment,
+        environment=trust_of(running).variables | step.environment,
         cwd=step.cwd,
         confinement=confinement_of(running),
         monitor=os.getpid(),
@@ -154,8 +170,9 @@ def check_controls(step: CheckControls, running: Running, facts: Facts) -> tuple
     if running.files is None or running.seclusion is None:
         raise ValueError("controls are checked after everything is prepared")
     fence = fence_of(running)
-    check_minimum(step.require, fence, running.files)
-    lacks = lacking_after_preparation(facts, fence, running.seclusion, running.files)
+    lacks = lacking_after_preparation(
+        facts, fence, running.seclusion, running.files, trust_of(running)
+    )
     return judge(lacks, require=step.require, accept=step.accept)
 
 

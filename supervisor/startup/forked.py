@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from supervisor.kernel import ids, prctl
+from supervisor.kernel import capabilities, ids, prctl, procfs
 
 NOBODY = 65534  # the overflow id: owns nothing
 CPU_S = 10  # a policy of the largest size takes less than a second
@@ -52,7 +52,7 @@ def be_unprivileged(question: Callable[[], bytes], write_end: int) -> NoReturn:
         prctl.set_pdeathsig(signal.SIGKILL)
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and _may_change_ids():
             ids.setgroups([])
             ids.setresgid(NOBODY)
             ids.setresuid(NOBODY)
@@ -65,6 +65,12 @@ def be_unprivileged(question: Callable[[], bytes], write_end: int) -> NoReturn:
     except BaseException as error:  # noqa: BLE001 - a forked child must never unwind further
         os.write(2, f"policy loader: {error!r}\n".encode("utf-8", "backslashreplace"))
     os._exit(1)
+
+
+def _may_change_ids() -> bool:
+    """net-init has no such capability; its child then is a uid 0 that may do nothing at all."""
+    held = procfs.read_status().effective
+    return capabilities.has(held, "SETUID") and capabilities.has(held, "SETGID")
 
 
 def _collect(read_end: int) -> bytes:

@@ -19,13 +19,11 @@ from supervisor.monitor import codes
 from supervisor.monitor.blocked_keeper import BlockedKeeper
 from supervisor.monitor.egress_keeper import EgressKeeper
 from supervisor.monitor.loop import Loop
-from supervisor.monitor.record_server import RecordServer
 from supervisor.settings import RunSettings
 from supervisor.startup import codes as startup_codes
-from supervisor.startup.facts import Facts
-from supervisor.startup.inquiry import may_ask
 from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.policy_watch import PolicyWatch
+from supervisor.startup.records import serve_records
 from supervisor.startup.upstream import Upstream
 
 HOSTS, RESOLV_CONF = "/etc/hosts", "/etc/resolv.conf"
@@ -41,7 +39,11 @@ class NetworkKeeping:
     policy: LoadedPolicy
     started: float  # seconds since the epoch
     upstream: Upstream
-    facts: Facts
+    egress_uid: int | None  # None: unprivileged, so the helpers stay who we are
+    tells_programs: bool = True
+    on_ready: Callable[[], None] = lambda: None  # egress serves
+    # A changed policy, before egress gets it; False: it does not.
+    on_policy: Callable[[LoadedPolicy], bool] = lambda _: True
     loop: Loop
     log: Log
     _keepers: list[EgressKeeper] = field(default_factory=list)
@@ -52,7 +54,7 @@ class NetworkKeeping:
         if "changes" in fence.sockets:
             changes = socket.socket(fileno=fence.sockets["changes"])
             self.loop.watch(changes.fileno(), lambda: self._look_at(changes))
-        server = self._record_server()
+        server = serve_records(self.loop, self._status)
         if "nflog" in fence.sockets:
             self._watch(fence.sockets["nflog"], server.add)
         if "capture4" not in fence.sockets:
@@ -60,10 +62,11 @@ class NetworkKeeping:
         keeper = EgressKeeper(
             spec=self._spec(fence),
             policy=self.policy.whole,
-            workload=self.workload if self.facts.uid == 0 else None,
+            workload=None if self.egress_uid is None else self.workload,
             loop=self.loop,
             log=self.log,
             on_record=server.add,
+            on_ready=self.on_ready,
         )
         self._keepers.append(keeper)
         self.loop.keep(keeper)
@@ -74,18 +77,22 @@ class NetworkKeeping:
                 self.settings.policy,
                 from_image=self.settings.policy_from_image,
                 loaded=self.policy,
-                use=keeper.use_policy,
+                use=self._use,
                 loop=self.loop,
                 log=self.log,
             ).start()
         keeper.reset_waiting()  # the proof's probes, nobody else's
         keeper.start()
 
-    def _record_server(self) -> RecordServer:
-        try:
-            return RecordServer(self.loop, status=self._status, may_ask=may_ask)
-        except OSError as error:
-            raise Refusal(startup_codes.ADDRESS_TAKEN, f"events: {error.strerror}") from error
+    def _use(self, loaded: LoadedPolicy) -> None:
+        if self.on_policy(loaded):
+            for keeper in self._keepers:
+                keeper.use_policy(loaded.whole)
+
+    def exclude(self, pids: frozenset[int]) -> None:
+        """Processes of other containers that are ours, too: not to be taken for the workload's."""
+        for keeper in self._keepers:
+            keeper.exclude(pids)
 
     def _status(self, ring: EventRing) -> Status:
         watchers = () if self.watcher is None else (self.watcher,)
@@ -110,7 +117,7 @@ class NetworkKeeping:
         self.watcher = BlockedKeeper(
             nflog=nflog,
             # Not egress' own: the fence lets that one out.
-            uid=HELPER_IDS["access"] if self.facts.uid == 0 else None,
+            uid=None if self.egress_uid is None else HELPER_IDS["access"],
             on_record=on_record,
             writes_log=self._writes_log(),
             loop=self.loop,
@@ -125,12 +132,13 @@ class NetworkKeeping:
 
     def _spec(self, fence: FencedNamespace) -> EgressSpec:
         return EgressSpec(
-            uid=HELPER_IDS["egress"] if self.facts.uid == 0 else None,
+            uid=self.egress_uid,
             sockets=dict(fence.sockets),
             names=memory("names"),
-            hosts=_read(HOSTS),
-            resolv_conf=_read(RESOLV_CONF),
+            hosts=read_engine_file(HOSTS),
+            resolv_conf=read_engine_file(RESOLV_CONF),
             has_ipv6=fence.report.ipv6,
+            tells_programs=self.tells_programs,
             servers=self.upstream.servers,
             proxy=self.upstream.proxy,
             log_json=self.log.as_json,
@@ -139,10 +147,11 @@ class NetworkKeeping:
 
     def _look_at(self, changes: socket.socket) -> None:
         if changed(changes):
+            self.loop.unwatch(changes.fileno())  # once is enough
             self.loop.fail(codes.FENCE_CHANGED)
 
 
-def _read(path: str) -> bytes:
+def read_engine_file(path: str) -> bytes:
     """A file of the engine, bounded; absent is empty. A device or a FIFO is not waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)

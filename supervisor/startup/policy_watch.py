@@ -33,7 +33,7 @@ class PolicyWatch:
         *,
         from_image: bool,
         loaded: LoadedPolicy,
-        use: Callable[[bytes], object],
+        use: Callable[[LoadedPolicy], object],
         loop: Loop,
         log: Log,
     ) -> None:
@@ -128,7 +128,7 @@ class PolicyWatch:
             self._log.emit("policy.rejected", level="error", cause=cause)
         elif loaded.whole != self._loaded.whole:
             self._loaded = self._loaded._replace(whole=loaded.whole)
-            self._use(loaded.whole)
+            self._use(loaded)
 
     def _rejected(self, refusal: Refusal) -> None:
         self._log.emit("policy.rejected", level="error", **refusal.as_dict())

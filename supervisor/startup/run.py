@@ -2,11 +2,14 @@
 
 import resource
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
 from supervisor.identity.account_files import read_accounts
+from supervisor.identity.inputs import HELPER_IDS
 from supervisor.identity.mapped import check_identity_mapped
 from supervisor.kernel import capabilities, filters, prctl, seccomp
 from supervisor.monitor import codes as monitor_codes
@@ -26,6 +29,7 @@ from supervisor.startup.report import table
 from supervisor.startup.running import Running, confinement_of, nflog_of
 from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
+from supervisor.startup.trust_store import read_own
 from supervisor.startup.upstream import Upstream, obtain_upstream
 
 # What the monitor needs while the workload runs: to end processes of other uids and to look into
@@ -46,7 +50,7 @@ def run(settings: RunSettings) -> int:
     try:
         plan, running = _start(settings, loop, log)
     except Refusal as refusal:
-        return _refused(refusal, log)
+        return refused(refusal, log)
     prctl.keep_capabilities(capabilities.numbers(KEPT_CAPABILITIES))
     confine_monitor(plan)
     if running.terminal is not None:
@@ -56,7 +60,7 @@ def run(settings: RunSettings) -> int:
     finish = loop.run(running.main)
     if running.terminal is not None:
         running.terminal.close()
-    return _finished(finish, plan, log)
+    return finished(finish, plan, log)
 
 
 class Prepared(NamedTuple):
@@ -68,12 +72,12 @@ class Prepared(NamedTuple):
     upstream: Upstream
 
 
-def prepare(settings: RunSettings, stages: Stages) -> Prepared:
-    """Gather, load, decide; changes nothing. Raises Refusal."""
+def prepare(settings: RunSettings, stages: Stages, given: LoadedPolicy | None = None) -> Prepared:
+    """Gather, load (where no policy is given), decide; changes nothing. Raises Refusal."""
     upstream = obtain_upstream(settings.upstream)
     facts = gather()
     stages.mark("facts")
-    loaded = obtain_policy(settings)
+    loaded = obtain_policy(settings) if given is None else given
     stages.mark("policy")
     plan = build(
         settings=settings,
@@ -82,6 +86,7 @@ def prepare(settings: RunSettings, stages: Stages) -> Prepared:
         serves_network=loaded.allows_network,
         accounts=read_accounts("/"),
         supervisor_tree=runtime_tree(),
+        authorities=read_own(settings.extra_ca),
     )
     check_identity_mapped(plan.identity)
     stages.mark("plan")
@@ -97,7 +102,7 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
         policy=policy,
         started=time.time(),
         upstream=upstream,
-        facts=facts,
+        egress_uid=HELPER_IDS["egress"] if facts.uid == 0 else None,
         loop=loop,
         log=log,
     )
@@ -111,18 +116,21 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
         log.say(table(report))
     if running.seclusion is not None and running.seclusion.init is not None:
         loop.keep(InitKeeper(running.seclusion.init))
-    inquiry.serve(lambda word: answer_to(word, report, running, keeping))
+    inquiry.serve(lambda word: answer_to(word, report, running, keeping.alone_with_the_log))
     return plan, running
 
 
 def answer_to(
-    word: bytes, report: dict[str, object], running: Running, keeping: NetworkKeeping
+    word: bytes,
+    report: dict[str, object],
+    running: Running,
+    alone_with_the_log: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> dict[str, object]:
     """What somebody who enters the container is told: the report, with a new proof if asked for."""
     if word != PROVE or running.ground is None:
         return report
     try:
-        with keeping.alone_with_the_log():
+        with alone_with_the_log():
             proof = prove(running.ground, confinement_of(running), nflog_of(running))
     except Refusal as refusal:
         return {"error": refusal.as_dict()}
@@ -137,7 +145,8 @@ def confine_monitor(plan: Plan) -> None:
     seccomp.install(filters.monitor(toggles))
 
 
-def _refused(refusal: Refusal, log: Log) -> int:
+def refused(refusal: Refusal, log: Log) -> int:
+    """Say why nothing was started, in the log and the termination log; the exit status."""
     status = EXEC_STATUS.get(refusal.code, SUPERVISOR_STATUS)
     fields: dict[str, object] = {"status": status, **refusal.as_dict()}
     if log.as_json:
@@ -151,7 +160,8 @@ def _refused(refusal: Refusal, log: Log) -> int:
     return status
 
 
-def _finished(finish: Finish, plan: Plan, log: Log) -> int:
+def finished(finish: Finish, plan: Plan, log: Log) -> int:
+    """Say how it ended, in the log and the termination log; the exit status."""
     fields: dict[str, object] = {"status": finish.status, "user": plan.identity.user}
     if finish.cause is not None:
         fields |= {

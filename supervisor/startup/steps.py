@@ -59,12 +59,32 @@ class CloseNetwork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seclude:
-    """Give the workload its own processes and mounts, as far as the container allows them."""
+class RelyOnSidecar:
+    """The pod's network namespace is fenced already, and the sidecar serves it; the proof tells."""
 
     def describe(self) -> list[str]:
         """Lines for ``plan``."""
-        return ["processes: own PID namespace with a fresh /proc, and an own /dev/shm, if possible"]
+        return ["network: the pod's, as net-init closed it and the sidecar serves it; proved below"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seclude:
+    """Give the workload its own processes and mounts, as far as the container allows them.
+
+    Among them the trust store: the image's certificates, and ``authorities`` (PEM) behind them.
+    """
+
+    authorities: bytes
+    writable: tuple[str, ...]  # what the workload may change
+    groups: frozenset[int]
+
+    def describe(self) -> list[str]:
+        """Lines for ``plan``."""
+        ours = "those of --extra-ca behind them, offered" if self.authorities else "not offered yet"
+        return [
+            "processes: own PID namespace with a fresh /proc, and an own /dev/shm, if possible",
+            f"trust store: the image's certificates where nobody can change them, {ours}",
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +160,7 @@ Step = (
     AddAccount
     | PrepareWorkspace
     | CloseNetwork
+    | RelyOnSidecar
     | Seclude
     | ConfineFiles
     | CheckControls

@@ -33,6 +33,11 @@ CREDENTIALS_INVALID = Code(
     "The file of --upstream-proxy-credentials does not hold one line user:password.",
     "Write user, colon, password, in UTF-8; nothing else.",
 )
+SIDECARS = Code(
+    "upstream.sidecars",
+    "With --mode network-only the sidecar reaches the world, and what lies between is its to know.",
+    "Give proxy and name servers to 'sidecar', and not to this container.",
+)
 RESOLVER_INVALID = Code(
     "upstream.resolver-invalid",
     "--resolver does not name name servers by their addresses.",

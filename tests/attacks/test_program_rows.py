@@ -7,8 +7,12 @@ def test_j1_a_script_is_its_interpreter_and_nothing_else(attacked):
 
     assert (row.pop("paired script"), row.pop("paired")) == ("200", "404")
     assert set(row.values()) == {"403"}, row
-    started = next(event for event in attacked.events if event["event"] == "sandbox.started")
-    warnings = [one for one in started["report"]["warnings"] if "policy.interpreter" in one]
+    # Who reads the policy tells it: in a sidecar pod that is not the workload's supervisor.
+    reports = [
+        event.get("report", event) for event in attacked.events if "started" in event["event"]
+    ]
+    told = [one for report in reports for one in report.get("warnings", ())]
+    warnings = [one for one in told if "policy.interpreter" in one]
     assert len(warnings) == 1
     assert "/usr/bin/python3.11" in warnings[0]
 

@@ -5,7 +5,9 @@ import os
 
 import jsonschema
 import pytest
-from support.sandbox import DEBIAN, IDENTITY, fields_of, refusal_of, sandboxed
+from support.sandbox import DEBIAN, IDENTITY, RUNTIME, fields_of, refusal_of, sandboxed
+
+from images.runtime import manifest
 
 LIMITED = ("--cap-drop=ALL", "--cap-add=NET_ADMIN,SETUID,SETGID,SETPCAP,KILL,SYS_PTRACE")
 FORMS = {
@@ -150,6 +152,7 @@ def test_the_report_names_every_control():
     assert {name: states[name] for name in wanted} == dict.fromkeys(wanted, "enforced")
     jsonschema.validate(report, schema)
     assert report["proof"]["surprises"] == []
+    assert report["runtime"]["sha256"] == manifest.digest(RUNTIME)
     assert all(control["probes"] for control in report["controls"] if control["name"] in wanted)
     assert report["identity"]["uid"] == IDENTITY
     assert records[-1]["event"] == "sandbox.ended"
@@ -200,3 +203,16 @@ def test_a_tree_that_others_cannot_enter_is_named_as_the_reason(tmp_path, mode):
         refusal = refusal_of(done)
         assert (done.returncode, refusal["code"]) == (125, "policy.tree-unreadable")
         assert "/opt has mode 700" in refusal["cause"]
+
+
+def test_a_weaker_fence_than_the_policy_requires_is_refused_before_anything_is_changed(tmp_path):
+    text = "version: 1\nsupervisor: {require: {fence: namespace}}\n"
+    (tmp_path / "policy.yaml").write_text(text)
+    tmp_path.chmod(0o755)
+    given = ("--policy=/policy/policy.yaml",)
+    mounted = (f"--volume={tmp_path}:/policy:ro", "--cap-add=NET_ADMIN")
+
+    weak = sandboxed("true", arguments=(*given, "--fence=pod"), options=mounted)
+
+    assert (weak.returncode, refusal_of(weak)["code"]) == (125, "startup.fence-form")
+    sandboxed("true", arguments=given, options=mounted).checked()

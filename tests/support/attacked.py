@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.acceptance import POLICY_FILE, PROGRAMS, events_of, write_policy
+from support.acceptance import run_in_form
 from support.forms import Form, owned_workspace
-from support.podman import Mount, run
-from support.sandbox import ENTRYPOINT, command_line, mounts
+from support.podman import Mount
+from support.records import events_of
 from support.sites import ZONE
 from support.upstreams import METADATA, SERVER, Upstreams
 
@@ -70,30 +70,25 @@ class Attacked:
         workspace = directory / "workspace"
         workspace.mkdir()
         upstreams.nameserver.asked.clear()
-        line = command_line(
-            "/usr/bin/python3", "/opt/rows",
-            verb="run", identity=form.identity, log=True,
-            arguments=(f"--policy={POLICY_FILE}", *form.arguments),
-        )  # fmt: skip
-        options = (
-            *form.options,
-            owned_workspace(workspace),
-            write_policy(directory, POLICY),
-            f"--pids-limit={PIDS}",
-        )
         with (
-            upstreams.attached() as network,
+            upstreams.attached() as attached,
             upstreams.listening_for(SMUGGLED, ALLOWED) as self.outside,
             granting_wishes(workspace / "wish", directory / "policy"),
         ):
-            done = run(
-                PROGRAMS,
-                *options,
-                *upstreams.options(network),
-                entrypoint=ENTRYPOINT,
-                command=line,
-                mounts=(*mounts(), Mount(source=ROWS, target="/opt/rows")),
-                env=VARIABLES,
+            network, *trusted = upstreams.options(attached)
+            done = run_in_form(
+                form,
+                *("/usr/bin/python3", "/opt/rows"),
+                policy=POLICY,
+                directory=directory,
+                network=network,
+                options=(
+                    *trusted,
+                    owned_workspace(workspace),
+                    f"--pids-limit={PIDS}",
+                    *(f"--env={name}={value}" for name, value in VARIABLES.items()),
+                ),
+                mounted=(Mount(source=ROWS, target="/opt/rows"),),
                 timeout_s=WHOLE_S,
             ).checked()
         self.rows = json.loads(done.stdout)

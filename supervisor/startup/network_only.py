@@ -1,0 +1,127 @@
+"""``run --mode network-only``: the agent's half of a sidecar pod, from argv to the exit status.
+
+It starts as the workload's identity with nothing to give up, and verifies that. The network is the
+pod's, closed by net-init and served by the sidecar, from which the static policy comes; the proof
+shows that it is closed. The workload has our uid, so we are non-dumpable from the first line, its
+filter keeps signals from us, and what the sidecar must keep to itself never comes here.
+"""
+
+import resource
+import time
+from dataclasses import replace
+
+from supervisor.errors import Refusal
+from supervisor.events.log import Log
+from supervisor.events.ring import EventRing
+from supervisor.events.status import Status
+from supervisor.kernel import prctl, procfs
+from supervisor.monitor.lifecycle import SUPERVISOR_STATUS, Lifecycle
+from supervisor.monitor.loop import Loop, open_signals
+from supervisor.settings import RunSettings, UpstreamSettings
+from supervisor.sidecar.frames import OnLoss
+from supervisor.sidecar.guest import ControlGuest, attach
+from supervisor.startup import codes, upstream_codes
+from supervisor.startup.containment import containment
+from supervisor.startup.execute import execute
+from supervisor.startup.facts import gather
+from supervisor.startup.fence_watch import FenceWatch
+from supervisor.startup.inquiry import Inquiry
+from supervisor.startup.plan import Plan, check_unprivileged
+from supervisor.startup.policy import LoadedPolicy
+from supervisor.startup.records import serve_records
+from supervisor.startup.report import table
+from supervisor.startup.run import answer_to, confine_monitor, finished, prepare, refused
+from supervisor.startup.running import Running, fence_of
+from supervisor.startup.stages import Stages
+
+
+def run(settings: RunSettings) -> int:
+    """Start the workload, watch it to its end, return the container's exit status."""
+    prctl.set_undumpable()
+    log = Log(format=settings.log_format, level=settings.log_level)
+    signals = open_signals()  # from here on no signal is lost
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    prctl.set_child_subreaper()
+    lifecycle = Lifecycle(grace_s=settings.grace_s, timeout_s=settings.timeout_s)
+    loop = Loop(signals=signals, lifecycle=lifecycle)
+    try:
+        stages = Stages()
+        guest = _attach(settings, loop, log, stages)
+    except Refusal as refusal:
+        return refused(refusal, log)
+    try:
+        plan, running = _start(settings, guest, loop, log, stages)
+    except Refusal as refusal:
+        status = refused(refusal, log)
+        guest.report(status or SUPERVISOR_STATUS)
+        return status
+    confine_monitor(plan)
+    if running.terminal is not None:
+        loop.attach(running.terminal)
+        log.raise_level("error")  # the terminal is raw and the workload's
+    lifecycle.start(now=time.monotonic())
+    guest.started(running.main, procfs.read_start_and_parent(running.main)[0])
+    finish = loop.run(running.main)
+    if running.terminal is not None:
+        running.terminal.close()
+    if not guest.report(finish.status):
+        log.emit("sidecar.unheard", level="warning", cause="the exit status was not noted")
+    return finished(finish, plan, log)
+
+
+def _attach(settings: RunSettings, loop: Loop, log: Log, stages: Stages) -> ControlGuest:
+    """Everything that can be refused without the sidecar, then the sidecar. Raises Refusal."""
+    check_unprivileged(gather())
+    if settings.policy is not None:
+        raise Refusal(codes.POLICY_FROM_SIDECAR, f"--policy {settings.policy} was given, too")
+    if settings.upstream != UpstreamSettings():
+        raise Refusal(upstream_codes.SIDECARS, "a setting about upstream was given, too")
+    on_loss = OnLoss.WAIT if settings.wait_for_sidecar else OnLoss.END
+    attached = attach(settings.shared, on_loss=on_loss, wait_s=settings.sidecar_timeout_s)
+    stages.mark("sidecar")
+    return ControlGuest(
+        attached,
+        shared=settings.shared,
+        on_loss=on_loss,
+        lost_s=settings.sidecar_timeout_s,
+        loop=loop,
+        log=log,
+    )
+
+
+def _start(
+    settings: RunSettings, guest: ControlGuest, loop: Loop, log: Log, stages: Stages
+) -> tuple[Plan, Running]:
+    started = time.time()
+    given = guest.document
+    named = tuple(f"{name}={value}" for name, value in given.environment.items())
+    policy = LoadedPolicy(given.policy, allows_network=True, whole=b"")
+    told = replace(settings, passed=(*settings.passed, *named))
+    plan, facts, policy, _ = prepare(told, stages, policy)
+    inquiry = Inquiry(loop)
+    serve_records(loop, lambda ring: _status(ring, started, guest, loop))
+    running = execute(plan, facts=facts, on_proved=lambda _: None, log=log, stages=stages)
+    loop.keep(FenceWatch(loop, ipv6=fence_of(running).report.ipv6))
+    report = containment(plan, running, facts, policy, stages).as_dict()
+    if log.as_json:
+        log.emit("sandbox.started", pid=running.main, report=report)
+    else:
+        log.say(table(report))
+    inquiry.serve(lambda word: answer_to(word, report, running))
+    return plan, running
+
+
+def _status(ring: EventRing, started: float, guest: ControlGuest, loop: Loop) -> Status:
+    """What ``status`` tells in the agent's container; what was denied is in the sidecar's."""
+    sidecar = guest.status()
+    return Status(
+        state="running",
+        ready=sidecar.state == "serving",
+        workload_pid=loop.main or None,
+        started=started,
+        policy_generation=guest.generation,
+        helpers=(sidecar,),
+        records=ring.records,
+        forgotten=ring.forgotten,
+        dropped=0,
+    )
