@@ -116,7 +116,8 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     inquiry = Inquiry(loop)
     keeping.start(fence)
     _listen(channel, settings)
-    report = _report(fence, degraded, settings, upstream)
+    warnings = [str(finding) for finding in loaded.static.findings]
+    report = _report(fence, degraded, settings, upstream) | {"warnings": warnings}
     log.emit(SidecarStarted(pid=os.getpid(), is_degraded=bool(degraded), report=report))
     inquiry.serve(lambda _: {"role": "sidecar"} | report)
 
