@@ -29,8 +29,7 @@ from supervisor.startup.inquiry import Inquiry
 from supervisor.startup.plan import Plan, check_unprivileged
 from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.records import serve_records
-from supervisor.startup.report import table
-from supervisor.startup.run import answer_to, confine_monitor, finished, prepare, refused
+from supervisor.startup.run import announce, answer_to, confine_monitor, finished, prepare, refused
 from supervisor.startup.running import Running, fence_of
 from supervisor.startup.stages import Stages
 
@@ -66,7 +65,7 @@ def run(settings: RunSettings) -> int:
         running.terminal.close()
     if not guest.report(finish.status):
         log.emit("sidecar.unheard", level="warning", cause="the exit status was not noted")
-    return finished(finish, plan, log)
+    return finished(finish, plan, running, log)
 
 
 def _attach(settings: RunSettings, loop: Loop, log: Log, stages: Stages) -> ControlGuest:
@@ -102,12 +101,9 @@ def _start(
     serve_records(loop, lambda ring: _status(ring, started, guest, loop))
     running = execute(plan, facts=facts, on_proved=lambda _: None, log=log, stages=stages)
     loop.keep(FenceWatch(loop, ipv6=fence_of(running).report.ipv6))
-    report = containment(plan, running, facts, policy, stages).as_dict()
-    if log.as_json:
-        log.emit("sandbox.started", pid=running.main, report=report)
-    else:
-        log.say(table(report))
-    inquiry.serve(lambda word: answer_to(word, report, running))
+    running.report = containment(plan, running, facts, policy, stages).as_dict()
+    announce(running, log)
+    inquiry.serve(lambda word: answer_to(word, running))
     return plan, running
 
 

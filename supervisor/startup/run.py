@@ -25,7 +25,7 @@ from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.plan import Plan, build
 from supervisor.startup.policy import LoadedPolicy, obtain_policy
 from supervisor.startup.proof.prove import prove
-from supervisor.startup.report import table
+from supervisor.startup.report import summary, table
 from supervisor.startup.running import Running, confinement_of, nflog_of
 from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
@@ -60,7 +60,7 @@ def run(settings: RunSettings) -> int:
     finish = loop.run(running.main)
     if running.terminal is not None:
         running.terminal.close()
-    return finished(finish, plan, log)
+    return finished(finish, plan, running, log)
 
 
 class Prepared(NamedTuple):
@@ -109,32 +109,37 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     inquiry = Inquiry(loop)
     running = execute(plan, facts=facts, on_proved=keeping.start, log=log, stages=stages)
     running.notes += upstream.notes()
-    report = containment(plan, running, facts, policy, stages).as_dict()
-    if log.as_json:
-        log.emit("sandbox.started", pid=running.main, report=report)
-    else:
-        log.say(table(report))
+    running.report = containment(plan, running, facts, policy, stages).as_dict()
+    announce(running, log)
     if running.seclusion is not None and running.seclusion.init is not None:
         loop.keep(InitKeeper(running.seclusion.init))
-    inquiry.serve(lambda word: answer_to(word, report, running, keeping.alone_with_the_log))
+    inquiry.serve(lambda word: answer_to(word, running, keeping.alone_with_the_log))
     return plan, running
+
+
+def announce(running: Running, log: Log) -> None:
+    """Tell everybody what the containment report says."""
+    if log.as_json:
+        log.emit("sandbox.started", pid=running.main, report=running.report)
+    else:
+        log.say(table(running.report))
+    write_termination_log({"state": "running", "containment": summary(running.report)})
 
 
 def answer_to(
     word: bytes,
-    report: dict[str, object],
     running: Running,
     alone_with_the_log: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> dict[str, object]:
     """What somebody who enters the container is told: the report, with a new proof if asked for."""
     if word != PROVE or running.ground is None:
-        return report
+        return running.report
     try:
         with alone_with_the_log():
             proof = prove(running.ground, confinement_of(running), nflog_of(running))
     except Refusal as refusal:
         return {"error": refusal.as_dict()}
-    return report | {"proof": proof.as_dict()}
+    return running.report | {"proof": proof.as_dict()}
 
 
 def confine_monitor(plan: Plan) -> None:
@@ -160,7 +165,7 @@ def refused(refusal: Refusal, log: Log) -> int:
     return status
 
 
-def finished(finish: Finish, plan: Plan, log: Log) -> int:
+def finished(finish: Finish, plan: Plan, running: Running, log: Log) -> int:
     """Say how it ended, in the log and the termination log; the exit status."""
     fields: dict[str, object] = {"status": finish.status, "user": plan.identity.user}
     if finish.cause is not None:
@@ -170,5 +175,5 @@ def finished(finish: Finish, plan: Plan, log: Log) -> int:
             "remedy": finish.cause.remedy,
         }
     log.emit("sandbox.ended", level="info" if finish.cause is None else "warning", **fields)
-    write_termination_log(fields)
+    write_termination_log({**fields, "containment": summary(running.report)})
     return finish.status
