@@ -221,7 +221,23 @@ def _redirected(served: Served) -> tuple[Rule, ...]:
         )
         for protocol, port in ports
     )
-    return (*to_us, *from_us)
+    # Where nobody serves (a sidecar that died), the kernel says so about a datagram, and a resolver
+    # need not wait. Such an answer is never a program's own: that takes a raw socket.
+    about_us = tuple(
+        Rule(
+            comment=f"nobody listens, {protocol.name.lower()}",
+            matches=(
+                Leaving("lo"),
+                Redirected(),
+                Going(Direction.REPLY),
+                InState((State.RELATED,)),
+                Carries(protocol),
+            ),
+            ending=Verdict.ACCEPT,
+        )
+        for protocol in (Protocol.ICMP, Protocol.ICMPV6)
+    )
+    return (*to_us, *from_us, *about_us)
 
 
 def _discovery_out() -> tuple[Rule, ...]:

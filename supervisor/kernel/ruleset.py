@@ -16,6 +16,7 @@ Network = IPv4Network | IPv6Network
 class Protocol(Enum):
     """Transport protocol numbers (IANA) that rules name; the rest falls to the chain's default."""
 
+    ICMP = 1
     TCP = 6
     UDP = 17
     ICMPV6 = 58

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 
 import pytest
-from support.acceptance import POLICY_FILE, PROGRAMS, events_of, write_policy
+from support.acceptance import run_in_form
 from support.forms import FORMS, owned_workspace
-from support.podman import Mount, run
-from support.sandbox import ENTRYPOINT, command_line, mounts
+from support.podman import Mount
+from support.records import events_of
 from support.sites import ZONE
 from support.upstreams import METADATA, SERVER, Upstreams
 
@@ -63,22 +63,16 @@ class Attacked:
         workspace = directory / "workspace"
         workspace.mkdir()
         upstreams.nameserver.asked.clear()
-        line = command_line(
-            "/usr/bin/python3", "/opt/rows",
-            verb="run", identity=form.identity, log=True,
-            arguments=(f"--policy={POLICY_FILE}", *form.arguments),
-        )  # fmt: skip
-        with upstreams.attached() as network:
-            done = run(
-                PROGRAMS,
-                *form.options,
-                *upstreams.options(network),
-                owned_workspace(workspace),
-                write_policy(directory, POLICY),
-                f"--pids-limit={PIDS}",
-                entrypoint=ENTRYPOINT,
-                command=line,
-                mounts=(*mounts(), Mount(source=ROWS, target="/opt/rows")),
+        with upstreams.attached() as attached:
+            network, *trusted = upstreams.options(attached)
+            done = run_in_form(
+                form,
+                *("/usr/bin/python3", "/opt/rows"),
+                policy=POLICY,
+                directory=directory,
+                network=network,
+                options=(*trusted, owned_workspace(workspace), f"--pids-limit={PIDS}"),
+                mounted=(Mount(source=ROWS, target="/opt/rows"),),
                 timeout_s=WHOLE_S,
             ).checked()
         self.rows = json.loads(done.stdout)

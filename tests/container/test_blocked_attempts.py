@@ -7,8 +7,9 @@ import time
 
 import pytest
 from support import podman
-from support.acceptance import POLICY_FILE, events_of, lines_of, write_policy
+from support.acceptance import POLICY_FILE, write_policy
 from support.forms import POD, UNPRIVILEGED, USER_NAMESPACE, owned_workspace
+from support.records import events_of, lines_of
 from support.sandbox import DEBIAN, ENTRYPOINT, IDENTITY, command_line, mounts, wait_for
 
 SERVED = """version: 1

@@ -1,7 +1,8 @@
 """A corporate proxy and name servers on argv, in a real container."""
 
 import pytest
-from support.acceptance import POLICY_FILE, PROGRAMS, events_of, write_policy
+from support.acceptance import POLICY_FILE, PROGRAMS, write_policy
+from support.records import events_of
 from support.sandbox import refusal_of, sandboxed
 from support.sites import ZONE
 from support.upstream_proxies import PORT, StandInProxy
