@@ -4,6 +4,7 @@ import argparse
 import math
 
 from supervisor.cli import upstream_arguments
+from supervisor.events.log import FORMATS, LEVELS
 from supervisor.monitor.environment import unusable
 from supervisor.settings import (
     DEFAULT_GRACE_S,
@@ -16,8 +17,6 @@ from supervisor.settings import (
     container_environment,
 )
 
-LEVELS = ("debug", "info", "warning", "error")
-FORMATS = ("auto", "json", "text")
 LONGEST_S = 10 * 365 * 24 * 3600.0  # above this a number of seconds is a mistake
 
 

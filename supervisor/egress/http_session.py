@@ -32,6 +32,7 @@ from supervisor.egress.http1_commands import (
     ToUpstream,
 )
 from supervisor.egress.link import Link
+from supervisor.egress.origin import Origin
 from supervisor.egress.service import RequestEnded, Service
 from supervisor.egress.tunnels import start_tunnel
 from supervisor.errors import Code
@@ -137,7 +138,12 @@ class HttpSession:
                 self._client.abort()
             case Record():
                 self._service.report(
-                    RequestEnded(callers=self._callers, record=command, decision=self._decision)
+                    RequestEnded(
+                        client=self._ends[0],
+                        callers=self._callers,
+                        record=command,
+                        decision=self._decision,
+                    )
                 )
                 self._decision = None
             case OpenTunnel():
@@ -211,7 +217,8 @@ class HttpSession:
         self._service.open_tunnel(command, self._client, self._ends)
 
     def _switch(self, to_upstream: bytes, to_client: bytes) -> None:
-        if self._upstream is None or self._granted is None or self._callers is None:
+        asked = self._asked
+        if not (asked and self._upstream and self._granted and self._callers):
             raise RuntimeError("only a served request can switch protocols")
         self._service.sessions.discard(self)
         start_tunnel(
@@ -219,6 +226,7 @@ class HttpSession:
             (self._client, self._upstream),
             target=self._granted[0],
             callers=self._callers,
+            origin=Origin(asked.request_id, *self._ends[0]),
             early=(to_upstream, to_client),
         )
 

@@ -25,6 +25,7 @@ from supervisor.egress.order_messages import (
     decode,
     encode,
 )
+from supervisor.events.vocabulary import TunnelsClosed
 from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 
 if TYPE_CHECKING:
@@ -52,17 +53,29 @@ class EgressSpec:
     # Where nobody can tell programs apart (decisions 16, 36), an entry is for all of them.
     tells_programs: bool = True
     log_json: bool
+    log_level: str = "info"
     log: bool  # write records to stderr, too
 
 
-def serve(spec: EgressSpec, *, policy: bytes, owners: int, orders: int, records: int) -> NoReturn:
-    """Be egress: confine, serve, and end with the process. ``policy`` is the wire form as JSON."""
+def serve(
+    spec: EgressSpec, *, policy: bytes, owners: int, orders: int, records: int, sequence: int = 0
+) -> NoReturn:
+    """Be egress: confine, serve, and end with the process. ``policy`` is the wire form as JSON.
+
+    ``sequence`` is the last number of a record that an earlier egress sent.
+    """
     status = 1
     try:
         shed_privileges(spec.uid)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        run = _prepare(spec, policy, owners, orders, records)
+        stream = record_stream(
+            "egress",
+            records=socket.socket(fileno=records),
+            written=(spec.log_json, spec.log_level) if spec.log else None,
+            sequence=sequence,
+        )
+        run = _prepare(spec, policy, owners, orders, stream)
         confine(filters.egress())
         run()
         status = 0
@@ -102,7 +115,7 @@ def confine(program: bytes) -> None:
 
 
 def _prepare(
-    spec: EgressSpec, policy: bytes, owners: int, orders: int, records: int
+    spec: EgressSpec, policy: bytes, owners: int, orders: int, stream: "EventStream"
 ) -> Callable[[], None]:
     """Import, parse and build everything; what is returned runs confined."""
     import asyncio
@@ -115,9 +128,6 @@ def _prepare(
 
     preload()
     os.ftruncate(spec.names, TABLE_SIZE)  # no change but for the first egress of a sandbox
-    stream = record_stream(
-        "egress", records=socket.socket(fileno=records), log=spec.log, log_json=spec.log_json
-    )
     setup = Setup(
         index=_compile(policy, tells_programs=spec.tells_programs),
         hosts=parse_hosts(spec.hosts),
@@ -137,12 +147,11 @@ def _prepare(
     channel = socket.socket(fileno=orders)
     channel.setblocking(False)
 
+    def use_policy(wire: bytes) -> int:
+        return egress.use_policy(_compile(wire, tells_programs=spec.tells_programs))
+
     def take_orders() -> None:
-        _obey(
-            channel,
-            lambda wire: egress.use_policy(_compile(wire, tells_programs=spec.tells_programs)),
-            egress.stop,
-        )
+        _obey(channel, use_policy, egress.stop, stream)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -164,18 +173,24 @@ def _prepare(
 
 
 def record_stream(
-    source: str, *, records: socket.socket, log: bool, log_json: bool
+    source: str, *, records: socket.socket, written: tuple[bool, str] | None, sequence: int
 ) -> "EventStream":
-    """Records to the container's log, and to the monitor's memory for whoever asks later."""
+    """Records to the monitor's memory, and to the container's log.
+
+    ``written``: as JSON or not, and the log's level; None where they are not written there.
+    """
+    from supervisor.events.log import LEAST
     from supervisor.events.sinks import LogSink, SocketSink
-    from supervisor.events.stream import EventStream
+    from supervisor.events.stream import EventStream, Sink
     from supervisor.events.text import warm_up
 
     warm_up()
     to_monitor = SocketSink(records)
-    to_log = LogSink(2, form="json" if log_json else "text")
-    sinks = (to_log, to_monitor) if log else (to_monitor,)
-    return EventStream(source=source, hostname=os.uname().nodename, sinks=sinks)
+    sinks: tuple[Sink, ...] = (to_monitor,)
+    if written is not None:
+        as_json, level = written
+        sinks = (LogSink(2, form="json" if as_json else "text", least=LEAST[level]), to_monitor)
+    return EventStream(source=source, hostname=os.uname().nodename, sinks=sinks, sequence=sequence)
 
 
 def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:
@@ -192,7 +207,10 @@ def _compile(policy: bytes, *, tells_programs: bool):  # type: ignore[no-untyped
 
 
 def _obey(
-    channel: socket.socket, use_policy: Callable[..., None], stop: Callable[[], None]
+    channel: socket.socket,
+    use_policy: Callable[[bytes], int],
+    stop: Callable[[], None],
+    stream: "EventStream",
 ) -> None:
     packet, descriptors, _, _ = socket.recv_fds(channel, MAX_PACKET, 1)
     try:
@@ -203,11 +221,13 @@ def _obey(
         if order.kind != POLICY or len(descriptors) != 1:
             raise ValueError(f"an order that is none: {order.kind!r}")
         try:
-            use_policy(os.pread(descriptors[0], POLICY_BYTES, 0))
+            ended = use_policy(os.pread(descriptors[0], POLICY_BYTES, 0))
         except ValueError as error:
             channel.send(encode(Order(REJECTED, order.generation, str(error))))
         else:
             channel.send(encode(Order(ACCEPTED, order.generation)))
+            if ended:
+                stream.emit(TunnelsClosed(generation=order.generation, times=ended))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)

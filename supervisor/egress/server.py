@@ -120,13 +120,17 @@ class Egress:
         """End ``run``."""
         self._stop.set()
 
-    def use_policy(self, index: Index) -> None:
-        """Swap the policy; what it does not allow any more ends, everything else does not notice."""
+    def use_policy(self, index: Index) -> int:
+        """Swap the policy; what it does not allow any more ends, everything else does not notice.
+
+        How many tunnels ended.
+        """
         service = self._running()
         service.index = index
-        end_disallowed_tunnels(service)
+        ended = end_disallowed_tunnels(service)
         for session in tuple(service.sessions):
             session.policy_changed()
+        return ended
 
     def status(self) -> Status:
         """What lives now."""

@@ -13,6 +13,7 @@ from supervisor.egress.caller import Callers, Done
 from supervisor.egress.http1_commands import OpenTunnel, Record
 from supervisor.egress.link import Link
 from supervisor.egress.naming import Names, Target
+from supervisor.egress.origin import Origin
 from supervisor.egress.poller import Poller
 from supervisor.egress.reach import Reacher
 from supervisor.egress.relay import End, Relay
@@ -23,6 +24,7 @@ from supervisor.kernel.sock_diag import End as SocketEnd
 class TunnelEnded:
     """A relayed connection is over; seconds since it was opened."""
 
+    origin: Origin
     target: Target
     callers: Callers
     how: End
@@ -35,6 +37,7 @@ class TunnelEnded:
 class RequestEnded:
     """One plain-HTTP request is over; ``decision`` is policy's, None where it was not asked."""
 
+    client: SocketEnd
     callers: Callers | None
     record: Record
     decision: Decision | None

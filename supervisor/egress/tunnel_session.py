@@ -24,6 +24,7 @@ from supervisor.egress.dial import Failure
 from supervisor.egress.http_session import HttpSession
 from supervisor.egress.link import Link
 from supervisor.egress.naming import Target
+from supervisor.egress.origin import Origin
 from supervisor.egress.service import Service
 from supervisor.egress.tunnels import start_tunnel
 from supervisor.kernel.sock_diag import End as SocketEnd
@@ -56,7 +57,7 @@ class TunnelSession:
         self._admission = Admission(
             target=target,
             is_connect=is_connect,
-            request_id=request_id,
+            origin=Origin(request_id, *ends[0]),
             decide=lambda intent: decide_connection(service.index, intent),
             early=early,
         )
@@ -131,6 +132,7 @@ class TunnelSession:
             (self._client, self._upstream),
             target=self._admission.target,
             callers=self._admission.callers or Callers(callers=()),
+            origin=self._admission.origin,
             early=(early, b""),
         )
 

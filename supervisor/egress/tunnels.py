@@ -7,6 +7,7 @@ from supervisor.egress.admit import connection_intent
 from supervisor.egress.caller import Callers
 from supervisor.egress.link import Link
 from supervisor.egress.naming import Target
+from supervisor.egress.origin import Origin
 from supervisor.egress.relay import End, Tunnel
 from supervisor.egress.service import Service, TunnelEnded
 
@@ -25,6 +26,7 @@ def start_tunnel(
     *,
     target: Target,
     callers: Callers,
+    origin: Origin,
     early: tuple[bytes, bytes],
 ) -> None:
     """Relay between the client's and upstream's link; ``early`` goes to upstream and to the client.
@@ -39,6 +41,7 @@ def start_tunnel(
         service.names.release(target.host)
         service.report(
             TunnelEnded(
+                origin=origin,
                 target=target,
                 callers=callers,
                 how=how,
@@ -57,12 +60,15 @@ def start_tunnel(
     )
 
 
-def end_disallowed_tunnels(service: Service) -> None:
-    """End every tunnel that the policy, which has just changed, does not allow any more."""
+def end_disallowed_tunnels(service: Service) -> int:
+    """End every tunnel that the policy, which has just changed, allows no more; how many."""
+    ended = 0
     for tunnel in service.relay.tunnels:
         context = tunnel.context
         if isinstance(context, TunnelContext) and not _still_allowed(service, context):
             service.relay.end(tunnel, End.POLICY)
+            ended += 1
+    return ended
 
 
 def _still_allowed(service: Service, context: TunnelContext) -> bool:

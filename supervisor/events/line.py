@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 
 from supervisor.events.text import as_json, quoted
 
-_LINES_OWN = frozenset({"remedy", "request_id", "rule_at"})
+# Said elsewhere in the line; a containment report is none of one line, 'report' shows it.
+_LINES_OWN = frozenset({"remedy", "report", "request_id", "rule_at"})
 
 
 def line_of(record: Mapping[str, object]) -> str:

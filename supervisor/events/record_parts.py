@@ -36,6 +36,7 @@ DNS = Class(4003, "DNS Activity", 4, "Network Activity")
 FINDING = Class(2004, "Detection Finding", 2, "Findings")
 CONFIG = Class(5019, "Device Config State Change", 5, "Discovery")
 PROCESS = Class(1007, "Process Activity", 1, "System Activity")
+LIFECYCLE = Class(6002, "Application Lifecycle", 6, "Application Activity")
 ERROR = Class(6008, "Application Error", 6, "Application Activity")
 
 

@@ -21,10 +21,20 @@ from supervisor.monitor.blocked_packets import BlockedPackets
 ALIVE = b"H"  # between the frames of records, which are longer
 
 
-def watch(*, uid: int | None, nflog: int, channel: int, log: bool, log_json: bool) -> NoReturn:
+def watch(
+    *,
+    uid: int | None,
+    nflog: int,
+    channel: int,
+    log: bool,
+    log_json: bool,
+    log_level: str,
+    sequence: int,
+) -> NoReturn:
     """Be the watcher, in a fork of the monitor; ``uid``: None where there is none to change to.
 
-    Records go to ``channel``, a SOCK_SEQPACKET, and with ``log`` to stderr.
+    Records go to ``channel``, a SOCK_SEQPACKET, and with ``log`` to stderr; ``sequence`` is the last
+    number that an earlier watcher used.
     """
     status = 1
     try:
@@ -33,7 +43,8 @@ def watch(*, uid: int | None, nflog: int, channel: int, log: bool, log_json: boo
         _keep_only({2, nflog, channel})
         # Before the filter: Python asks the kernel what these are, and the stream imports.
         packets, monitor = socket.socket(fileno=nflog), socket.socket(fileno=channel)
-        stream = record_stream("watcher", records=monitor, log=log, log_json=log_json)
+        written = (log_json, log_level) if log else None
+        stream = record_stream("watcher", records=monitor, written=written, sequence=sequence)
         confine(filters.watcher())
         _serve(packets, monitor, stream)
     except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from supervisor.egress.process import EgressSpec
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
-from supervisor.events.ring import EventRing
 from supervisor.events.status import Status
+from supervisor.events.vocabulary import Drift, Why
 from supervisor.fence.request import FencedNamespace
 from supervisor.fence.watch import changed
 from supervisor.identity.inputs import HELPER_IDS
@@ -19,6 +19,7 @@ from supervisor.monitor import codes
 from supervisor.monitor.blocked_keeper import BlockedKeeper
 from supervisor.monitor.egress_keeper import EgressKeeper
 from supervisor.monitor.loop import Loop
+from supervisor.monitor.record_server import RecordServer, Source
 from supervisor.settings import RunSettings
 from supervisor.startup import codes as startup_codes
 from supervisor.startup.policy import LoadedPolicy
@@ -55,8 +56,9 @@ class NetworkKeeping:
             changes = socket.socket(fileno=fence.sockets["changes"])
             self.loop.watch(changes.fileno(), lambda: self._look_at(changes))
         server = serve_records(self.loop, self._status)
+        self.log.remember(server.keep)
         if "nflog" in fence.sockets:
-            self._watch(fence.sockets["nflog"], server.add)
+            self._watch(fence.sockets["nflog"], server.source("watcher"))
         if "capture4" not in fence.sockets:
             return
         keeper = EgressKeeper(
@@ -65,19 +67,20 @@ class NetworkKeeping:
             workload=None if self.egress_uid is None else self.workload,
             loop=self.loop,
             log=self.log,
-            on_record=server.add,
+            source=server.source("egress"),
             on_ready=self.on_ready,
         )
         self._keepers.append(keeper)
         self.loop.keep(keeper)
-        if described := self.upstream.described():
-            self.log.emit("egress.upstream", upstream=described)
+        if chosen := self.upstream.described():
+            self.log.emit(chosen)
         if self.settings.policy is not None:
             PolicyWatch(
                 self.settings.policy,
                 from_image=self.settings.policy_from_image,
                 loaded=self.policy,
                 use=self._use,
+                generation=lambda: self.generation,
                 loop=self.loop,
                 log=self.log,
             ).start()
@@ -89,12 +92,17 @@ class NetworkKeeping:
             for keeper in self._keepers:
                 keeper.use_policy(loaded.whole)
 
+    @property
+    def generation(self) -> int:
+        """The policy in force; 0 is the first one."""
+        return sum(keeper.generation for keeper in self._keepers)
+
     def exclude(self, pids: frozenset[int]) -> None:
         """Processes of other containers that are ours, too: not to be taken for the workload's."""
         for keeper in self._keepers:
             keeper.exclude(pids)
 
-    def _status(self, ring: EventRing) -> Status:
+    def _status(self, server: RecordServer) -> Status:
         watchers = () if self.watcher is None else (self.watcher,)
         helpers = tuple(keeper.status() for keeper in (*self._keepers, *watchers))
         return Status(
@@ -102,23 +110,23 @@ class NetworkKeeping:
             ready=all(helper.state == "serving" for helper in helpers),
             workload_pid=self.loop.main or None,
             started=self.started,
-            policy_generation=sum(keeper.generation for keeper in self._keepers),
+            policy_generation=self.generation,
             helpers=helpers,
-            records=ring.records,
-            forgotten=ring.forgotten,
-            dropped=0,
+            records=server.ring.records,
+            forgotten=server.ring.forgotten,
+            dropped=server.dropped + self.log.dropped,
         )
 
     def alone_with_the_log(self) -> AbstractContextManager[None]:
         """Nobody but the caller reads what the fence logs, for as long as this is held."""
         return nullcontext() if self.watcher is None else self.watcher.paused()
 
-    def _watch(self, nflog: int, on_record: Callable[[bytes], None]) -> None:
+    def _watch(self, nflog: int, source: Source) -> None:
         self.watcher = BlockedKeeper(
             nflog=nflog,
             # Not egress' own: the fence lets that one out.
             uid=None if self.egress_uid is None else HELPER_IDS["access"],
-            on_record=on_record,
+            source=source,
             writes_log=self._writes_log(),
             loop=self.loop,
             log=self.log,
@@ -142,12 +150,14 @@ class NetworkKeeping:
             servers=self.upstream.servers,
             proxy=self.upstream.proxy,
             log_json=self.log.as_json,
+            log_level=self.log.level,
             log=self._writes_log(),
         )
 
     def _look_at(self, changes: socket.socket) -> None:
         if changed(changes):
             self.loop.unwatch(changes.fileno())  # once is enough
+            self.log.emit(Drift(control="network", why=Why.of(codes.FENCE_CHANGED)))
             self.loop.fail(codes.FENCE_CHANGED)
 
 

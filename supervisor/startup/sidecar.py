@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
+from supervisor.events.vocabulary import PolicyRejected, SidecarEnded, SidecarStarted, Why
 from supervisor.fence import codes as fence_codes
 from supervisor.fence.request import FencedNamespace, FenceReport, Served
 from supervisor.fence.setup import adopt_pod_fence, serve_pod
@@ -79,7 +80,7 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
         channel.ready()
 
     def on_policy(changed: LoadedPolicy) -> bool:
-        if not privileged and not _can_do_without(changed, log):
+        if not privileged and not _can_do_without(changed, keeping.generation, log):
             return False
         channel.publish(document(changed.static, settings.environment))
         return True
@@ -109,13 +110,13 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
         log=log,
     )
     ends.attach(channel)
-    for kept in (channel, beacon):
+    for kept in (channel, beacon, log):
         loop.keep(kept)
     inquiry = Inquiry(loop)
     keeping.start(fence)
     _listen(channel, settings)
     report = _report(fence, degraded, settings, upstream)
-    log.emit("sidecar.started", level="warning" if degraded else "info", **report)
+    log.emit(SidecarStarted(pid=os.getpid(), is_degraded=bool(degraded), report=report))
     inquiry.serve(lambda _: {"role": "sidecar"} | report)
 
 
@@ -186,12 +187,12 @@ def _fenced(
     return FencedNamespace(net=None, user=None, sockets=sockets, report=report)
 
 
-def _can_do_without(policy: LoadedPolicy, log: Log) -> bool:
+def _can_do_without(policy: LoadedPolicy, generation: int, log: Log) -> bool:
     """Whether an unprivileged sidecar may serve a policy that was changed while the pod runs."""
     try:
         degradations(policy)
     except Refusal as refusal:
-        log.emit("policy.rejected", level="error", **refusal.as_dict())
+        log.emit(PolicyRejected(generation=generation, why=Why.refused(refusal)))
         return False
     return True
 
@@ -233,6 +234,8 @@ def _finished(finish: Finish, log: Log) -> int:
             "cause": finish.cause.meaning,
             "remedy": finish.cause.remedy,
         }
-    log.emit("sidecar.ended", level="info" if finish.cause is None else "warning", **fields)
+    why = None if finish.cause is None else Why.of(finish.cause)
+    log.emit(SidecarEnded(pid=os.getpid(), status=finish.status, why=why))
+    log.finish()
     write_termination_log(fields)
     return finish.status

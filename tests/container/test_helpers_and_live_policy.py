@@ -196,13 +196,13 @@ def test_l1_egress_that_fails_is_replaced_and_the_fence_stays_closed(
 
         os.kill(first, how)
         died = running_sandbox.await_event("helper.died")
-        running_sandbox.await_event("egress.ready", 2)
+        running_sandbox.await_event("helper.restarted")
         running_sandbox.await_try("open", "refused", "refused", "lost")
 
         assert died[0]["helper"] == "egress"
         assert died[0]["status"] == -signal.SIGKILL
         assert running_sandbox.egress() != first
-        assert bool(running_sandbox.events("helper.silent")) == (how is signal.SIGSTOP)
+        assert bool(running_sandbox.events("helper.fault")) == (how is signal.SIGSTOP)
 
 
 def test_l1_a_crash_loop_ends_the_workload_with_its_cause(upstreams, tmp_path):
@@ -216,7 +216,7 @@ def test_l1_a_crash_loop_ends_the_workload_with_its_cause(upstreams, tmp_path):
         ended = running_sandbox.events("sandbox.ended")[0]
         assert running_sandbox.container.wait() == ended["status"] != 0
         assert ended["code"] == "monitor.egress-crash-loop"
-        assert running_sandbox.events("helper.given-up")
+        assert running_sandbox.events("helper.gave-up")
 
 
 def test_l1_the_end_of_the_monitor_is_the_end_of_the_workload(upstreams, tmp_path):
@@ -252,7 +252,7 @@ def test_a_bad_policy_is_loud_and_the_last_good_one_stays(upstreams, tmp_path):
         running_sandbox.write(policy("held", "other"))
         running_sandbox.await_try("refused", "refused", "open", "kept")
 
-        assert rejected[0]["level"] == "error"
+        assert rejected[0]["severity"] == "high"
         assert "network_polices" in json.dumps(rejected[0])
 
 

@@ -13,6 +13,7 @@ import time
 import psutil
 import pytest
 from support.podman import environment as podman_environment
+from support.records import events_of
 from support.sandbox import (
     AS_4242,
     DEBIAN,
@@ -30,7 +31,7 @@ TRAPPING = 'for s in INT TERM HUP QUIT USR1 USR2 WINCH; do trap "echo got-$s" $s
 
 def ended(container) -> dict:
     """The last record of the event stream."""
-    return json.loads(container.logs().stderr.splitlines()[-1])
+    return events_of(container.logs().stderr)[-1]
 
 
 @pytest.mark.parametrize("name", ["INT", "HUP", "QUIT", "USR1", "USR2", "WINCH"])
@@ -112,7 +113,7 @@ def test_the_timeout_ends_the_workload_with_124():
     result = sandboxed("sleep", "300", arguments=("--timeout=0.5", "--grace=1"))
 
     assert result.returncode == 124
-    assert json.loads(result.stderr.splitlines()[-1])["code"] == "monitor.timeout"
+    assert events_of(result.stderr)[-1]["code"] == "monitor.timeout"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 
 import jsonschema
 import pytest
+from support.records import events_of
 from support.sandbox import DEBIAN, IDENTITY, RUNTIME, fields_of, refusal_of, sandboxed
 
 from images.runtime import manifest
@@ -22,8 +23,8 @@ STATUS = "cat /proc/self/status; ls /proc/self/fd; tail -n +3 /proc/net/dev"
 
 
 def report_in(result):
-    records = [json.loads(line) for line in result.checked().stderr.splitlines()]
-    return next(one["report"] for one in records if one.get("event") == "sandbox.started")
+    events = events_of(result.checked().stderr)
+    return next(event["report"] for event in events if event["event"] == "sandbox.started")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -144,7 +145,7 @@ def test_an_image_without_account_files_is_enough():
 
 def test_the_report_names_every_control():
     result = sandboxed("true").checked()
-    records = [json.loads(line) for line in result.stderr.splitlines()]
+    events = events_of(result.stderr)
     report = report_in(result)
 
     schema = json.loads(
@@ -158,7 +159,7 @@ def test_the_report_names_every_control():
     assert report["runtime"]["sha256"] == manifest.digest(RUNTIME)
     assert all(control["probes"] for control in report["controls"] if control["name"] in wanted)
     assert report["identity"]["uid"] == IDENTITY
-    assert records[-1]["event"] == "sandbox.ended"
+    assert events[-1]["event"] == "sandbox.ended"
 
 
 def test_plan_and_doctor_change_nothing_and_answer_in_json():
