@@ -195,10 +195,10 @@ def _trust_store(running: Running) -> Iterator[Control]:
     trust = trust_of(running)
     if not trust.path:
         return  # reported as absent
-    bundle, variables = trust.bundle, trust.variables
-    parts = [bundle.source or f"no bundle of the image ({bundle.problem})"]
-    if bundle.own:
-        parts.append(f"--extra-ca ({bundle.own})")
+    variables = trust.variables
+    parts = [trust.source or f"no bundle of the image ({trust.sourceless})"]
+    if trust.own:
+        parts.append(f"--extra-ca ({trust.own})")
     offered = (
         f"offered by {' '.join(variables)}" if variables else "prepared, offered to no program"
     )
