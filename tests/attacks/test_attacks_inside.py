@@ -1,6 +1,7 @@
 """attacks.md A, B, C, D: each attack as the workload, in each form, with its paired allowed case."""
 
 import functools
+import json
 
 import psutil
 import pytest
@@ -79,6 +80,21 @@ def test_the_proof_can_be_made_again_while_the_workload_runs(form):
     assert "no surprise" in again.checked().stdout
     assert checked.returncode == 0
     assert stranger.returncode == 1
+
+
+def test_where_everybody_may_ping_the_proof_pings_and_the_fence_sees_it():
+    """In the form that shares the container's network; its child inherits the monitor's filter."""
+    with sandbox(
+        "sh", "-c", "echo ready; sleep 300",
+        options=("--cap-add=NET_ADMIN", "--sysctl=net.ipv4.ping_group_range=0 2147483647"),
+        arguments=("--fence=pod",),
+    ) as container:  # fmt: skip
+        wait_for(container, "ready")
+        again = container.exec(ENTRYPOINT, "report", "--prove", "--json").checked()
+
+    proof = json.loads(again.stdout)["proof"]
+    assert "ping past the filter to 203.0.113.7" in proof["probes"]["network"]
+    assert proof["surprises"] == []
 
 
 @pytest.mark.parametrize(
