@@ -68,6 +68,7 @@ class RunSettings:
     pass_all: bool = False
     proxy_env: bool = False
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
+    metrics_socket: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
 

@@ -95,6 +95,8 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
         tells_programs=privileged,
         on_ready=on_ready,
         on_policy=on_policy,
+        has_workload=False,
+        degraded=tuple(item.control for item in degraded),
         loop=loop,
         log=log,
     )
