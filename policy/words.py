@@ -16,6 +16,7 @@ CONTROLS: dict[str, str] = {
     "private-proc": "a fresh /proc that hides foreign processes",
     "private-shm": "an own /dev/shm",
     "process-limit": "the container limits the number of processes (pids.max)",
+    "trust-store": "a copy of the image's certificates that the workload can read and nobody change",
 }
 
 FEATURES: dict[str, str] = {

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 MARKER = "SUPERVISOR_LAUNCHED"
 LOG_LEVEL = "SANDBOX_LOG_LEVEL"
@@ -21,6 +22,8 @@ DEFAULT_GRACE_S = 10.0  # what Kubernetes' 30 s and podman's 10 s leave room for
 DEFAULT_UMASK = 0o022
 DEFAULT_SHARED = "/run/sandbox-supervisor"
 DEFAULT_SIDECAR_TIMEOUT_S = 120.0  # the sidecar's image may have to be pulled first
+# In the runtime's tree, where its build left one: the digest of all other files in it.
+RUNTIME_DIGEST = "digest"
 
 
 def container_environment() -> dict[str, str]:
@@ -54,7 +57,7 @@ class RunSettings:
     uid: str | None = None
     gid: str | None = None
     groups: str | None = None
-    fence: str = "auto"
+    fence: Literal["auto", "namespace", "pod"] = "auto"
     fence_this_netns: bool = False
     interactive: bool = False
     timeout_s: float | None = None
@@ -67,6 +70,7 @@ class RunSettings:
     passed: tuple[str, ...] = ()  # --env words
     pass_all: bool = False
     proxy_env: bool = False
+    extra_ca: str | None = None  # the path of the file
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     metrics_socket: str | None = None
     log_level: str = "info"

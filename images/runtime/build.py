@@ -15,8 +15,9 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from images.runtime import debs, elf, manifest, patches, prune, wheels
+from images.runtime import debs, elf, licences, manifest, patches, prune, wheels
 from images.runtime.commands import BuildFailed, run
+from supervisor.startup.trust_store import MOUNT_POINT
 
 PROJECT = Path(__file__).resolve().parents[2]
 RECIPE = PROJECT / "images/runtime"
@@ -92,8 +93,8 @@ def build_base(root: Path, site: Path, tree: Path) -> None:
     shutil.copytree(root / "usr/lib/python3.11", library, symlinks=True)
     shutil.copytree(site, tree / "site", symlinks=True)
     prune.prune_standard_library(library)
-    prune.prune_site(tree / "site", tree / "licences")
-    prune.collect_licences(root, tree / "licences")
+    licences.collect(debs.read_lock(DEBS_LOCK), root, tree / "site", tree / "licences")
+    prune.prune_site(tree / "site")
     shutil.copyfile(root / "usr/bin/python3.11", tree / "lib/python3.elf")
     elf.copy_needed_libraries(tree, root)
     shutil.copyfile(elf.find_library(root, elf.LOADER), tree / "lib/sandbox-supervisor")
@@ -175,7 +176,9 @@ def fill_tree(base: Path, tree: Path) -> None:
         )
     shutil.copyfile(RECIPE / "app_main.py", tree / "app/main.py")
     compile_byte_code(tree, "app")
+    (tree / MOUNT_POINT).mkdir()
     manifest.normalise(tree)
+    manifest.record_digest(tree)
 
 
 def unpack_packages(root: Path) -> None:

@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 from images.runtime.commands import BuildFailed
+from supervisor.settings import RUNTIME_DIGEST
 
 # Any fixed time will do; copies of the tree then agree in it. 2024-01-01T00:00:00Z.
 EPOCH = 1704067200
@@ -25,11 +26,20 @@ def normalise(tree: Path) -> None:
         os.utime(path, (EPOCH, EPOCH))
 
 
+def record_digest(tree: Path) -> None:
+    """Leave the digest of a normalised tree in it, for the containment report and ``install``."""
+    file = tree / RUNTIME_DIGEST
+    file.write_text(f"{digest(tree)}\n")
+    file.chmod(0o644)
+    for changed in (file, tree):
+        os.utime(changed, (EPOCH, EPOCH))
+
+
 def digest(tree: Path) -> str:
-    """SHA-256 over the sorted lines ``mode sha256 path`` of every file."""
+    """SHA-256 over the sorted lines ``mode sha256 path`` of every file but the one that records it."""
     whole = hashlib.sha256()
     for path in sorted(tree.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path != tree / RUNTIME_DIGEST:
             mode = stat.S_IMODE(path.stat().st_mode)
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             whole.update(f"{mode:04o} {content} {path.relative_to(tree)}\n".encode())

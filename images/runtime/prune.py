@@ -52,7 +52,6 @@ SITE_PACKAGES = (
     *("psutil/_pswindows.py", "pyroute2/dhcp", "pyroute2/decoder", "pyroute2/fixtures"),
 )
 SITE_FILES = ("*.pyi", "*.c", "*.h", "*.pxd", "*.pyx", "py.typed")
-LICENCE_NAMES = ("LICEN", "COPYING", "COPYRIGHT", "NOTICE", "AUTHORS")
 
 FIND_LIBRARY = '''"""Replaced by the runtime's build.
 
@@ -80,14 +79,9 @@ def prune_standard_library(library: Path) -> None:
     (library / BUILD_SETTINGS).write_text("build_time_vars = {}\n")
 
 
-def prune_site(site: Path, licences: Path) -> None:
-    """Remove tests, stubs, sources and metadata; licence texts move to ``licences``."""
-    for metadata in sorted(site.glob("*.dist-info")):
-        keep = licences / metadata.name.split("-")[0]
-        for file in sorted(metadata.rglob("*")):
-            if file.is_file() and file.name.upper().startswith(LICENCE_NAMES):
-                keep.mkdir(parents=True, exist_ok=True)
-                file.rename(keep / file.name)
+def prune_site(site: Path) -> None:
+    """Remove tests, stubs, sources and metadata."""
+    for metadata in site.glob("*.dist-info"):
         shutil.rmtree(metadata)
     _remove_each(site, SITE_PACKAGES)
     for pattern in SITE_FILES:
@@ -95,14 +89,6 @@ def prune_site(site: Path, licences: Path) -> None:
             file.unlink()
     for tests in [path for path in site.rglob("tests") if path.is_dir()]:
         shutil.rmtree(tests)
-
-
-def collect_licences(root: Path, licences: Path) -> None:
-    """Copy the copyright files of the Debian packages."""
-    for text in sorted(root.glob("usr/share/doc/*/copyright")):
-        target = licences / text.parent.name
-        target.mkdir(parents=True)
-        shutil.copyfile(text, target / "copyright")
 
 
 def _remove_each(directory: Path, patterns: tuple[str, ...]) -> None:

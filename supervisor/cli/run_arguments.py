@@ -46,6 +46,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, what in (("uid", "user"), ("gid", "group")):
         parser.add_argument(f"--{name}", help=f"the workload's {what}: a number or a name")
     parser.add_argument("--groups", help="its supplementary groups, comma-separated")
+    _configure_variables(parser)
+    upstream_arguments.configure(parser)
+    parser.add_argument("-i", "--interactive", action="store_true", help="give it a terminal")
+    parser.add_argument("-t", "--timeout", type=seconds, metavar="S", help="end it after S seconds")
+    parser.add_argument(
+        "--grace",
+        type=seconds,
+        metavar="S",
+        default=DEFAULT_GRACE_S,
+        help="seconds between TERM and KILL; default %(default)s",
+    )
+    parser.add_argument("--umask", type=_umask, default=DEFAULT_UMASK, help="octal; default 022")
+    parser.add_argument("--metrics-socket", metavar="PATH", help=METRICS_HELP)
+    parser.add_argument("--log-level", choices=LEVELS, help=f"default info; also {LOG_LEVEL}")
+    parser.add_argument("--log-format", choices=FORMATS, help=f"default auto; also {LOG_FORMAT}")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[--] COMMAND…")
+
+
+def _configure_variables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--env",
         action="append",
@@ -62,21 +81,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="offer egress' explicit proxy in HTTP_PROXY and the like; nothing needs it",
     )
-    upstream_arguments.configure(parser)
-    parser.add_argument("-i", "--interactive", action="store_true", help="give it a terminal")
-    parser.add_argument("-t", "--timeout", type=seconds, metavar="S", help="end it after S seconds")
     parser.add_argument(
-        "--grace",
-        type=seconds,
-        metavar="S",
-        default=DEFAULT_GRACE_S,
-        help="seconds between TERM and KILL; default %(default)s",
+        "--extra-ca",
+        metavar="FILE",
+        help="certificates that programs shall trust beside the image's own; root's, not the image's",
     )
-    parser.add_argument("--umask", type=_umask, default=DEFAULT_UMASK, help="octal; default 022")
-    parser.add_argument("--metrics-socket", metavar="PATH", help=METRICS_HELP)
-    parser.add_argument("--log-level", choices=LEVELS, help=f"default info; also {LOG_LEVEL}")
-    parser.add_argument("--log-format", choices=FORMATS, help=f"default auto; also {LOG_FORMAT}")
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[--] COMMAND…")
 
 
 def _configure_network_only(parser: argparse.ArgumentParser) -> None:
@@ -127,6 +136,7 @@ def settings_from(arguments: argparse.Namespace) -> RunSettings:
         passed=tuple(arguments.env),
         pass_all=arguments.env_all,
         proxy_env=arguments.proxy_env,
+        extra_ca=arguments.extra_ca,
         upstream=upstream_arguments.settings_from(arguments),
         metrics_socket=arguments.metrics_socket,
         log_level=chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 
+from supervisor.egress.dial import OUT_OF_DESCRIPTORS
 from supervisor.egress.link import RESET_ON_CLOSE
 from supervisor.egress.poller import LEVEL_IN, Poller
 from supervisor.egress.service import Shed
@@ -54,7 +55,7 @@ class Acceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE):
+                if error.errno in OUT_OF_DESCRIPTORS:
                     self._shed_with_reserve(error)
                     return
                 if error.errno in (errno.ENOBUFS, errno.ENOMEM):

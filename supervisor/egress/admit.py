@@ -37,12 +37,13 @@ ALERT_UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"
 # Seconds in each stage; browsers hold connections that they opened in advance for minutes.
 GATE_S = 300.0
 HELLO_S = 10.0
-# A client that is refused and does not speak gets a reset after this.
+# A client that is refused and says nothing, or only what HTTP may begin with, gets a reset after this.
 REFUSING_S = 2.0
 # Before the gate opens nothing of the client's is needed; this much waits in memory.
 MAX_EARLY = 64 * 1024
 
 _HTTP_START = re.compile(rb"([A-Z]{1,16}) ")
+_MAYBE_HTTP = re.compile(rb"[A-Z]{1,16}\Z")
 
 
 class Stage(Enum):
@@ -368,7 +369,7 @@ class Admission:
                 alert = ALERT_UNRECOGNIZED_NAME
             self._out.append(Say(alert))
             self._end(Close())
-        elif len(self._early) > 16:
+        elif not _MAYBE_HTTP.match(self._early):
             self._end(Reset())
 
     def _say_http(self, method: str) -> None:

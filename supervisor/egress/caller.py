@@ -9,6 +9,7 @@ policy answers with a denial of its own code.
 import array
 import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -33,9 +34,13 @@ from supervisor.kernel.sock_diag import End, SocketOwner, find_tcp, tcp_towards
 if TYPE_CHECKING:
     import asyncio
 
-# What the monitor queues (decision 24); one more is over budget.
+# What the monitor queues (decision 24).
 MAX_PENDING = 64
-# The monitor gives itself 50 ms; hashing 1 GB takes 2 s. A client waits that long for a connection.
+# The rest of a burst waits here, in its order: as many as a listener's queue holds, 300 bytes each.
+MAX_HELD_BACK = 4096
+# And so long; a client gives up after 10 to 30 s and should hear why before that.
+HELD_BACK_S = 8.0
+# Once asked: the monitor gives itself 50 ms for each of 64 questions; hashing 1 GB takes 2 s.
 PATIENCE_S = 5.0
 
 # Sockets whose connections we have: as many as there can be at once (server.MAX_CONNECTIONS). The
@@ -58,6 +63,15 @@ class Callers:
 
 
 Done = Callable[[Callers], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldBack:
+    """One connection whose owner will be asked for."""
+
+    owner: SocketOwner
+    done: Done
+    until: float
 
 
 @dataclass(slots=True)
@@ -101,6 +115,8 @@ class CallerFinder:
         self._hashers = hashers
         self._memory = Digests()
         self._searches: dict[int, _Search] = {}
+        self._unanswered: set[int] = set()  # of the searches, those that the monitor is at
+        self._held_back: deque[_HeldBack] = deque()
         self._hashing: dict[FileIdentity, list[Callable[[str | None], None]]] = {}
         self._last_id = 0
         self._inodes: dict[int, None] = {}  # oldest first
@@ -121,9 +137,14 @@ class CallerFinder:
             done(_unknown(CallerProblem.VANISHED))
             return
         self._remember(owner.inode)
-        if len(self._searches) >= MAX_PENDING:
+        if len(self._unanswered) < MAX_PENDING and not self._held_back:
+            self._ask(owner, done)
+        elif len(self._held_back) < MAX_HELD_BACK:
+            self._held_back.append(_HeldBack(owner, done, self._poller.now + HELD_BACK_S))
+        else:
             done(_unknown(CallerProblem.OVER_BUDGET))
-            return
+
+    def _ask(self, owner: SocketOwner, done: Done) -> None:
         self._last_id += 1
         question = Question(question_id=self._last_id, inode=owner.inode, uid=owner.uid)
         try:
@@ -131,8 +152,13 @@ class CallerFinder:
         except OSError:  # its queue is full, or the monitor is gone and we soon are, too
             done(_unknown(CallerProblem.OVER_BUDGET))
             return
-        until = self._poller.now + PATIENCE_S
-        self._searches[self._last_id] = _Search(done, until)
+        self._unanswered.add(self._last_id)
+        self._searches[self._last_id] = _Search(done, self._poller.now + PATIENCE_S)
+
+    def _ask_for_held_back(self) -> None:
+        while self._held_back and len(self._unanswered) < MAX_PENDING:
+            next_one = self._held_back.popleft()
+            self._ask(next_one.owner, next_one.done)
 
     def _renumbered(self, local: End, remote: End) -> SocketOwner | None:
         """The client whose port the kernel changed on the way to us.
@@ -159,21 +185,30 @@ class CallerFinder:
         """Give up what took too long. To be called about once a second."""
         now = self._poller.now
         for number in [n for n, search in self._searches.items() if search.until <= now]:
-            self._searches.pop(number).done(_unknown(CallerProblem.OVER_BUDGET))
+            self._unanswered.discard(number)
+            self._finish(number, _unknown(CallerProblem.OVER_BUDGET))
+        while self._held_back and self._held_back[0].until <= now:
+            self._held_back.popleft().done(_unknown(CallerProblem.OVER_BUDGET))
+        self._ask_for_held_back()
 
     def _answered(self, _events: int) -> None:
-        packet, descriptors = self._receive()
+        packet, descriptors, is_cut = self._receive()
         if not packet:
             # The monitor is gone, and with it the other channel, whose end stops egress.
             self._poller.remove(self._channel.fileno())
             return
         try:
             answer = decode_answer(packet)
+            self._unanswered.discard(answer.question_id)
+            self._ask_for_held_back()
             search = self._searches.get(answer.question_id)
             if search is None:  # given up in the meantime
                 return
             if answer.outcome is not Outcome.FOUND:
                 self._finish(answer.question_id, _unknown(_PROBLEMS[answer.outcome]))
+                return
+            if is_cut:
+                self._finish(answer.question_id, _unknown(CallerProblem.OVER_BUDGET))
                 return
             search.answer = answer
             self._digest_all(answer, search, descriptors)
@@ -181,30 +216,41 @@ class CallerFinder:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _receive(self) -> tuple[bytes, list[int]]:
+    def _receive(self) -> tuple[bytes, list[int], bool]:
+        """A packet, its descriptors, and whether we are out of them (recvmsg(2), MSG_CTRUNC)."""
         descriptors = array.array("i")
         room = socket.CMSG_SPACE(MAX_EXECUTABLES * descriptors.itemsize)
-        packet, ancillary, _, _ = self._channel.recvmsg(MAX_ANSWER, room, socket.MSG_CMSG_CLOEXEC)
+        packet, ancillary, flags, _ = self._channel.recvmsg(
+            MAX_ANSWER, room, socket.MSG_CMSG_CLOEXEC
+        )
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-        return packet, list(descriptors)
+        return packet, list(descriptors), bool(flags & socket.MSG_CTRUNC)
 
     def _digest_all(self, answer: Answer, search: _Search, descriptors: list[int]) -> None:
-        """Find or compute the digest of each executable; finishes at once where all are known."""
+        """Find or compute the digest of each executable; finishes at once where all are known.
+
+        Takes the descriptors that it goes on using out of the list.
+        """
         if len(descriptors) != len(answer.executables):
             self._finish(answer.question_id, _unknown(CallerProblem.UNREADABLE))
             return
         search.digests = [None] * len(descriptors)
         search.unhashed = 1  # holds the end back until all are asked for
-        for index, descriptor in enumerate(descriptors):
+        for index, descriptor in enumerate(tuple(descriptors)):
             identity = identify(descriptor)
             known = self._memory.known(identity)
             if known is not None:
                 search.digests[index] = known
                 continue
             search.unhashed += 1
-            self._hash(identity, descriptor, self._taker(answer.question_id, search, index))
+            take = self._taker(answer.question_id, search, index)
+            if identity in self._hashing:  # connections that need the same file share one run
+                self._hashing[identity].append(take)
+            else:
+                descriptors.remove(descriptor)  # the thread's, which closes it
+                self._hash(identity, descriptor, take)
         self._one_less(answer.question_id, search)
 
     def _taker(self, number: int, search: _Search, index: int) -> Callable[[str | None], None]:
@@ -222,12 +268,9 @@ class CallerFinder:
     def _hash(
         self, identity: FileIdentity, descriptor: int, take: Callable[[str | None], None]
     ) -> None:
-        """Hash in a thread; several connections that need the same file share one run."""
-        if identity in self._hashing:
-            self._hashing[identity].append(take)
-            return
+        """Hash in a thread, which takes the descriptor over."""
         self._hashing[identity] = [take]
-        running = self._loop.run_in_executor(self._hashers, _hash_and_close, os.dup(descriptor))
+        running = self._loop.run_in_executor(self._hashers, _hash_and_close, descriptor)
         running.add_done_callback(lambda future: self._hashed(identity, future.result()))
 
     def _hashed(self, identity: FileIdentity, result: tuple[str, FileIdentity] | None) -> None:

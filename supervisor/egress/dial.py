@@ -18,6 +18,8 @@ DIAL_TOTAL_S = 15.0
 DIAL_EACH_S = 5.0
 # A proxy dials for us, looks names up and may ask somebody else; shared among what is left to try.
 PROXY_TOTAL_S = 30.0
+# What is missing is here, not there: socket(2).
+OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 # Wrong credentials do not get better, and a directory locks an account after a few of them.
 CREDENTIALS_WANTED = 407
 
@@ -76,8 +78,12 @@ class Dial:
             try:
                 if self._start(self._attempt):
                     return
-            except OSError as error:  # no descriptors, no route, no such family here
-                self._missed(os.strerror(error.errno or 0))
+            except OSError as error:
+                cause = os.strerror(error.errno or 0)
+                if error.errno in OUT_OF_DESCRIPTORS:
+                    self._report(Failure(code=codes.OVERLOADED, cause=cause, status=503))
+                    return
+                self._missed(cause)  # no such family here
         self._report(Failure(code=self._code, cause="; ".join(self._causes)))
 
     def _start(self, attempt: Attempt) -> bool:

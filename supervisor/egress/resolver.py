@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from policy.host import Address
+from supervisor.egress.dial import OUT_OF_DESCRIPTORS
 from supervisor.egress.dns import framed
 from supervisor.egress.resolv_conf import ResolvConf
 from supervisor.egress.stub import (
@@ -44,7 +45,7 @@ class ResolveError(Exception):
 
 
 class ResolverBusyError(ResolveError):
-    """MAX_QUEUED lookups wait already."""
+    """MAX_QUEUED lookups wait already, or there is no descriptor to ask with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,11 +126,14 @@ class Resolver:
 
     async def _ask(self, server: Address, name: str) -> list[Reading]:
         """Every record type at once, from one server."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._ask_one(server, name, family), name=f"dns {family} {name}")
-                for family in self._families
-            ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._ask_one(server, name, one), name=f"dns {one} {name}")
+                    for one in self._families
+                ]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
         return [task.result() for task in tasks]
 
     async def _ask_one(self, server: Address, name: str, family: RecordType) -> Reading:
@@ -168,7 +172,12 @@ class Resolver:
 
 def _socket(server: Address, kind: socket.SocketKind) -> socket.socket:
     family = socket.AF_INET if server.version == 4 else socket.AF_INET6
-    return socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        return socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        if error.errno in OUT_OF_DESCRIPTORS:
+            raise ResolverBusyError(error.strerror) from None
+        raise
 
 
 async def _exactly(sock: socket.socket, count: int) -> bytes:

@@ -7,6 +7,11 @@ Never accepted by connection state alone: after egress closed a socket, the work
 the same source port and inherit the "established" state. So egress' packets are known by the
 creator of their socket, and mark their connection. A closed socket's last packets have no creator
 any more; those are let through only as TCP, of a marked connection, and not to open a new one.
+
+Datagrams have no beginning: tracking takes a query for the next one of whoever used that source
+port before, and rewrites it likewise. So those of egress are tracked in a zone of their own. Not
+its TCP: tracking sees a SYN, and the last packets of a closed socket, which have no creator, would
+not be found there.
 """
 
 from supervisor.fence import addresses
@@ -50,10 +55,16 @@ from supervisor.kernel.ruleset import (
     ToPortIn,
     ToThisMachine,
     Verdict,
+    Zone,
 )
 
 # Connections that egress opened. Any number but 0; other programs' marks are on packets.
 EGRESS_MARK = 0x5B
+# Where its datagrams are tracked. Any number that nobody else takes; meshes take 1 and 2.
+EGRESS_ZONE = 0x5B5B
+
+# Before -200, where connections are tracked.
+ZONE_PRIORITY = -300
 
 CLOSED_TCP, CLOSED_UDP = "closed_tcp", "closed_udp"
 OPEN_TCP, OPEN_UDP = "open_tcp", "open_udp"
@@ -72,7 +83,7 @@ def ruleset(
     return Table(
         name=TABLE,
         sets=port_sets(request, taken_tcp, taken_udp),
-        chains=(_redirects(request), _output(request), _input(), NO_FORWARDING),
+        chains=(_zones(request), _redirects(request), _output(request), _input(), NO_FORWARDING),
     )
 
 
@@ -90,6 +101,22 @@ def port_sets(
     return (
         PortSet(name=CLOSED_TCP, ports=loopback.denied | taken_tcp),
         PortSet(name=CLOSED_UDP, ports=loopback.denied | taken_udp),
+    )
+
+
+def _zones(request: PodRequest) -> Chain:
+    egress = Rule(
+        comment="datagrams of egress apart",
+        matches=(Owner(request.egress_uid), Carries(Protocol.UDP)),
+        statements=(Zone(EGRESS_ZONE),),
+    )
+    return Chain(
+        name="zones",
+        kind="filter",
+        hook=Hook.OUTPUT,
+        priority=ZONE_PRIORITY,
+        default=Verdict.ACCEPT,
+        rules=(egress,),
     )
 
 
@@ -194,7 +221,23 @@ def _redirected(served: Served) -> tuple[Rule, ...]:
         )
         for protocol, port in ports
     )
-    return (*to_us, *from_us)
+    # Where nobody serves (a sidecar that died), the kernel says so about a datagram, and a resolver
+    # need not wait. Such an answer is never a program's own: that takes a raw socket.
+    about_us = tuple(
+        Rule(
+            comment=f"nobody listens, {protocol.name.lower()}",
+            matches=(
+                Leaving("lo"),
+                Redirected(),
+                Going(Direction.REPLY),
+                InState((State.RELATED,)),
+                Carries(protocol),
+            ),
+            ending=Verdict.ACCEPT,
+        )
+        for protocol in (Protocol.ICMP, Protocol.ICMPV6)
+    )
+    return (*to_us, *from_us, *about_us)
 
 
 def _discovery_out() -> tuple[Rule, ...]:

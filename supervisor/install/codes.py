@@ -32,6 +32,11 @@ DAMAGED = Code(
     "The copy, read back, is not what was copied.",
     "Suspect the volume, or somebody else who writes to it.",
 )
+ALTERED = Code(
+    "install.altered",
+    "The files of this runtime are not those that its build made.",
+    "Take the runtime from its image or its build again, and find out who changed this one.",
+)
 SCRATCH = Code(
     "install.scratch-directory",
     "A directory of the pod could not be made writable for the workload.",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from supervisor.errors import Refusal
 from supervisor.install import codes
-from supervisor.install.tree import Entry, StrangeTreeError, digest, entries
+from supervisor.install.tree import Entry, StrangeTreeError, digest, entries, recorded_digest
 from supervisor.kernel.syncfs import syncfs
 from supervisor.startup.trusted_path import UntrustedLinkError, open_trusted
 
@@ -72,10 +72,13 @@ def _install(tree: int, top: int, path: str) -> Installed:
     if not any(entry.path == LAUNCHER for entry in listed):
         raise Refusal(codes.NOT_A_RUNTIME, f"there is no {LAUNCHER} to copy")
     wanted = digest(tree, listed)
+    recorded = recorded_digest(tree)
+    if recorded not in (None, wanted):
+        raise Refusal(codes.ALTERED, f"sha256:{wanted}, its build recorded sha256:{recorded}")
     _refuse_foreign(top, path)
     versions = _own_directory(top, VERSIONS)
     try:
-        there = _is_whole(versions, wanted)
+        there = _is_whole(versions, wanted, recorded)
         if not there:
             _copy_version(tree, listed, wanted, versions)
         previous = _linked_version(top)
@@ -127,10 +130,10 @@ def _copy_entry(tree: int, target: int, entry: Entry) -> None:
         os.close(given)
 
 
-def _is_whole(versions: int, wanted: str) -> bool:
+def _is_whole(versions: int, wanted: str, recorded: str | None) -> bool:
     try:
         with _opened(wanted, versions) as kept:
-            return digest(kept, entries(kept)) == wanted
+            return (digest(kept, entries(kept)), recorded_digest(kept)) == (wanted, recorded)
     except FileNotFoundError:
         return False
     except (StrangeTreeError, NotADirectoryError):

@@ -1,6 +1,7 @@
 """Walk and digest a runtime tree, relative to a directory that is held open.
 
-The digest is the build's: SHA-256 over the sorted lines ``mode sha256 path`` of every file.
+The digest is the build's: SHA-256 over the sorted lines ``mode sha256 path`` of every file but the
+one that records it.
 """
 
 import hashlib
@@ -9,10 +10,13 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from supervisor.settings import RUNTIME_DIGEST
+
 # Our tree has some 2000 files in 300 directories, four levels deep; ten times that is not ours.
 MAX_ENTRIES = 50_000
 MAX_DEPTH = 32
 BLOCK = 1 << 18
+RECORD_BYTES = 65  # 64 hexadecimal digits and a line feed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +45,21 @@ def entries(root: int) -> list[Entry]:
 def digest(root: int, listed: list[Entry]) -> str:
     """The tree's digest as 64 hexadecimal digits."""
     whole = hashlib.sha256()
-    for entry in sorted((entry for entry in listed if not entry.is_directory), key=_sort_key):
+    files = (entry for entry in listed if not entry.is_directory and entry.path != RUNTIME_DIGEST)
+    for entry in sorted(files, key=_sort_key):
         whole.update(f"{entry.mode:04o} {_content(root, entry.path)} {entry.path}\n".encode())
     return whole.hexdigest()
+
+
+def recorded_digest(root: int) -> str | None:
+    """What the build, or whoever changed the tree, recorded; None where nothing is."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(RUNTIME_DIGEST, flags, dir_fd=root)
+    except FileNotFoundError:
+        return None
+    with open(descriptor, "rb") as file:
+        return file.read(RECORD_BYTES).decode("ascii", "replace").strip()
 
 
 def _sort_key(entry: Entry) -> tuple[str, ...]:

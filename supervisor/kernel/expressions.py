@@ -18,6 +18,7 @@ from supervisor.kernel.ruleset import (
     Carries,
     ConnectionMatch,
     Count,
+    Direction,
     Ending,
     FromPort,
     Going,
@@ -44,6 +45,7 @@ from supervisor.kernel.ruleset import (
     ToPortIn,
     ToThisMachine,
     Verdict,
+    Zone,
 )
 
 # What an attribute holds; a tuple of pairs is a nested list of attributes.
@@ -66,7 +68,7 @@ VERDICT_REGISTER = 0
 EQUAL, NOT_EQUAL = 0, 1
 
 META_KEYS = {"iifname": 6, "oifname": 7, "skuid": 10, "nfproto": 15, "l4proto": 16}
-CT_STATE, CT_DIRECTION, CT_STATUS, CT_MARK = 0, 1, 2, 3
+CT_STATE, CT_DIRECTION, CT_STATUS, CT_MARK, CT_ZONE = 0, 1, 2, 3, 17
 CT_STATUS_DNAT = struct.pack("=I", 1 << 5)  # IPS_DST_NAT
 
 NETWORK_HEADER, TRANSPORT_HEADER = 1, 2
@@ -177,6 +179,12 @@ def of_statement(statement: Statement) -> list[Expression]:
             return [
                 _expression("immediate", dreg=REGISTER, data=_value(struct.pack("=I", mark))),
                 _expression("ct", sreg=REGISTER, key=CT_MARK),
+            ]
+        case Zone(number):
+            original = Direction.ORIGINAL.value
+            return [
+                _expression("immediate", dreg=REGISTER, data=_value(struct.pack("=H", number))),
+                _expression("ct", sreg=REGISTER, key=CT_ZONE, direction=original),
             ]
         case Log(group, prefix):
             return [_expression("log", prefix=prefix, group=group, snaplen=LOG_BYTES)]

@@ -16,6 +16,7 @@ Network = IPv4Network | IPv6Network
 class Protocol(Enum):
     """Transport protocol numbers (IANA) that rules name; the rest falls to the chain's default."""
 
+    ICMP = 1
     TCP = 6
     UDP = 17
     ICMPV6 = 58
@@ -158,6 +159,17 @@ class Mark(NamedTuple):
     mark: int
 
 
+class Zone(NamedTuple):
+    """Track what this socket begins apart from what others begin between the same ends.
+
+    Only in the direction in which the connection was begun: answers come in without a zone and are
+    found all the same. Must happen before connections are tracked, so in a chain that hooks before
+    -200.
+    """
+
+    number: int
+
+
 class Log(NamedTuple):
     """Hand the packet's head to whoever bound this NFLOG group; never to the kernel log."""
 
@@ -165,7 +177,7 @@ class Log(NamedTuple):
     prefix: str
 
 
-Statement = Count | Mark | Log
+Statement = Count | Mark | Zone | Log
 
 
 class Verdict(Enum):

@@ -152,9 +152,7 @@ class EgressKeeper:
 
     def deadline(self) -> float | None:
         """See Keeper."""
-        if self._owners.busy:
-            return 0.0
-        due = [self._helper.deadline()]
+        due = [self._helper.deadline(), self._owners.deadline()]
         if self._down_since is not None:
             due.append(self._down_since + PATIENCE_S)
         return min((time_ for time_ in due if time_ is not None), default=None)

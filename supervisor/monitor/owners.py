@@ -4,6 +4,10 @@ The question is an inode that the kernel named (sock_diag); the answer is *every
 descriptor of it, each with its start time, its executable opened, and its ancestors'. A descriptor
 may be in several processes (fork, SCM_RIGHTS), so a hint only says where to look first and a search
 always looks at all of them. Nothing is parsed but ``/proc`` and 20 fixed bytes of a question.
+
+What is told is what was there at one moment: this program had this descriptor. Who connects and
+then executes another program gives the connection to that one, as with any other descriptor; the
+kernel does not remember who opened a socket.
 """
 
 import contextlib
@@ -13,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from supervisor.egress.owner_messages import (
     MAX_ANCESTORS,
@@ -27,7 +32,10 @@ from supervisor.kernel import procfs
 from supervisor.kernel.ids import as_file_owner
 
 SLICE_S = 0.005  # one turn of the monitor's loop
-BUDGET_S = 0.050  # one question in all; over it the connection is denied with its own code
+BUDGET_S = 0.050  # of CPU, one question in all; over it the connection is denied with its own code
+# A look that meets a process about to execute (nobody may look into a launch between its change of
+# user and its program), or one that passes the socket on and ends, is repeated after so long.
+AGAIN_AFTER_S = (0.002, 0.006, 0.014, 0.028)
 QUEUED = 64  # questions that wait; egress asks no more at once
 DESCRIPTORS_PER_STEP = 256  # between two looks at the clock
 
@@ -45,12 +53,21 @@ class Found:
     descriptors: tuple[int, ...] = ()
 
 
-@dataclass(slots=True)
+class _Held(NamedTuple):
+    """A process, and the descriptor below ``/proc`` that is the socket."""
+
+    pid: int
+    link: str
+
+
+@dataclass(slots=True, eq=False)
 class _Work:
     question: Question
     steps: Iterator[None]
     spent_s: float = 0.0
-    holders: list[int] = field(default_factory=list)
+    due: float = 0.0
+    looks: int = 0
+    holders: list[_Held] = field(default_factory=list)
 
 
 class Owners:
@@ -71,10 +88,9 @@ class Owners:
         self._ours = ours
         self._last_holder = 0
 
-    @property
-    def busy(self) -> bool:
-        """True while a question waits."""
-        return bool(self._queue)
+    def deadline(self) -> float | None:
+        """The monotonic time at which ``work`` has something to do; in the past: at once."""
+        return min((work.due for work in self._queue), default=None)
 
     def ask(self, question: Question) -> Found | None:
         """Queue a question; an answer only where the queue is full."""
@@ -87,24 +103,29 @@ class Owners:
 
     def work(self) -> Iterator[Found]:
         """Search for at most SLICE_S; yields what was answered meanwhile."""
-        end = time.monotonic() + SLICE_S
-        while self._queue and time.monotonic() < end:
+        now = time.monotonic()
+        end = now + SLICE_S
+        while now < end:
+            work = next((work for work in self._queue if work.due <= now), None)
+            if work is None:
+                return
             with (
                 contextlib.nullcontext()
                 if self._workload is None
                 else as_file_owner(*self._workload)
             ):
-                found = self._advance(self._queue[0])
+                found = self._advance(work)
             if found is not None:
-                self._queue.popleft()
+                self._queue.remove(work)
                 yield found
+            now = time.monotonic()
 
     def _search(self, work: _Work) -> Iterator[None]:
-        wanted = f"socket:[{work.question.inode}]"
+        wanted = _socket(work.question)
         for pid in self._candidates():
             is_suspect = partial(self._is_suspect, uid=work.question.uid)
             yield from _holds(pid, wanted, work.holders, is_suspect)
-            if work.holders and work.holders[-1] == pid:
+            if work.holders and work.holders[-1].pid == pid:
                 self._last_holder = pid
 
     def _candidates(self) -> list[int]:
@@ -133,14 +154,24 @@ class Owners:
 
     def _advance(self, work: _Work) -> Found | None:
         """One step of a search; its answer once it has ended."""
-        started = time.monotonic()
+        started = time.thread_time()  # a busy machine is no fault of the workload's
         try:
             for _ in work.steps:
-                work.spent_s += time.monotonic() - started
+                work.spent_s += time.thread_time() - started
                 return None if work.spent_s <= BUDGET_S else _over_budget(work.question)
             return _describe(work.question, work.holders, self._ours() | {0, os.getpid()})
         except _Problem as problem:
-            return Found(_problem(work.question, problem.outcome))
+            work.spent_s += time.thread_time() - started
+            if problem.outcome is Outcome.OVER_BUDGET or work.looks >= len(AGAIN_AFTER_S):
+                return Found(_problem(work.question, problem.outcome))
+            self._look_again(work)
+            return None
+
+    def _look_again(self, work: _Work) -> None:
+        work.due = time.monotonic() + AGAIN_AFTER_S[work.looks]
+        work.looks += 1
+        work.holders.clear()
+        work.steps = self._search(work)
 
 
 def _problem(question: Question, outcome: Outcome) -> Answer:
@@ -152,12 +183,13 @@ def _over_budget(question: Question) -> Found:
 
 
 def _holds(
-    pid: int, wanted: str, holders: list[int], is_suspect: Callable[[int], bool]
+    pid: int, wanted: str, holders: list[_Held], is_suspect: Callable[[int], bool]
 ) -> Iterator[None]:
     """Look through the descriptors of one process; adds it to ``holders`` if it has the socket."""
     try:
-        if (yield from _has(f"/proc/{pid}/fd", wanted)):
-            holders.append(pid)
+        link = yield from _find(f"/proc/{pid}/fd", wanted)
+        if link is not None:
+            holders.append(_Held(pid, link))
         elif not procfs.has_memory(pid):
             yield from _refuse_hidden(pid, wanted)
     except (FileNotFoundError, ProcessLookupError):
@@ -170,15 +202,15 @@ def _holds(
         # A kernel thread or another container's process: nobody gave it a socket of the workload.
 
 
-def _has(directory: str, wanted: str) -> Generator[None, None, bool]:
-    """Whether a descriptor in ``directory`` is ``wanted``."""
+def _find(directory: str, wanted: str) -> Generator[None, None, str | None]:
+    """The path of a descriptor in ``directory`` that is ``wanted``."""
     with os.scandir(directory) as entries:
         for number, entry in enumerate(entries):
             if number % DESCRIPTORS_PER_STEP == 0:
                 yield
             if _link(f"{directory}/{entry.name}") == wanted:
-                return True
-    return False
+                return f"{directory}/{entry.name}"
+    return None
 
 
 def _refuse_hidden(pid: int, wanted: str) -> Iterator[None]:
@@ -189,7 +221,7 @@ def _refuse_hidden(pid: int, wanted: str) -> Iterator[None]:
     for thread in _other_threads(pid):  # each shows the one table: the filter sees to that
         where = f"{pid}/task/{thread}"
         try:
-            hidden = yield from _has(f"/proc/{where}/fd", wanted)
+            hidden = (yield from _find(f"/proc/{where}/fd", wanted)) is not None
         except (FileNotFoundError, ProcessLookupError):
             continue
         except PermissionError:
@@ -205,6 +237,11 @@ def _other_threads(pid: int) -> list[str]:
         return []  # it ended meanwhile
 
 
+def _socket(question: Question) -> str:
+    """What a descriptor's link says where it is the socket: proc(5), /proc/pid/fd."""
+    return f"socket:[{question.inode}]"
+
+
 def _link(path: str) -> str | None:
     try:
         return os.readlink(path)
@@ -216,14 +253,15 @@ def _is_below_us(pid: int) -> bool:
     return pid in procfs.descendants(os.getpid(), procfs.parents())
 
 
-def _describe(question: Question, pids: list[int], beyond: frozenset[int]) -> Found:
-    if not pids:
+def _describe(question: Question, found: list[_Held], beyond: frozenset[int]) -> Found:
+    if not found:
         raise _Problem(Outcome.VANISHED)
-    if len(pids) > MAX_HOLDERS:
+    if len(found) > MAX_HOLDERS:
         raise _Problem(Outcome.OVER_BUDGET)
     programs = _Programs()
     try:
-        holders = tuple(_holder(pid, programs, beyond) for pid in pids)
+        holders = tuple(_holder(held.pid, programs, beyond) for held in found)
+        _require_still_held(question, found)
     except (OSError, ValueError, _Problem) as error:
         programs.close()
         if isinstance(error, _Problem):
@@ -237,6 +275,15 @@ def _describe(question: Question, pids: list[int], beyond: frozenset[int]) -> Fo
         holders=holders,
     )
     return Found(answer, tuple(programs.descriptors))
+
+
+def _require_still_held(question: Question, found: list[_Held]) -> None:
+    """Refuse if a holder executed, between being found and having its program opened, another
+    program, which does not have the socket.
+    """
+    wanted = _socket(question)
+    if any(_link(held.link) != wanted for held in found):
+        raise _Problem(Outcome.VANISHED)
 
 
 class _Programs:

@@ -23,6 +23,12 @@ POLICY_LOADER = Code(
     "The confined child that reads the policy ended without an answer.",
     "A document that needs more memory or time than the loader's limits is the usual reason.",
 )
+TREE_UNREADABLE = Code(
+    "policy.tree-unreadable",
+    "The unprivileged child that reads the policy cannot read the supervisor's own files.",
+    "Let everybody enter and list the named directory (chmod o+rx): no other user gets into the "
+    "container's files either, the workload included.",
+)
 MODE_NEEDS_UNPRIVILEGED = Code(
     "startup.mode-needs-unprivileged",
     "--mode network-only is for a container that already runs unprivileged.",

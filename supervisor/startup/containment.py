@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator
 
-from supervisor.settings import runtime_tree
+from supervisor.settings import RUNTIME_DIGEST, runtime_tree
 from supervisor.startup.facts import Facts
 from supervisor.startup.plan import Plan
 from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.report import ContainmentReport, Control
-from supervisor.startup.running import Running, fence_of
+from supervisor.startup.running import Running, fence_of, trust_of
+from supervisor.startup.seclusion import TRUST_STORE
 from supervisor.startup.stages import Stages
 
 # What a toggle of the policy costs.
@@ -19,9 +20,7 @@ OPENED = {
     "debugger": "processes of the sandbox can trace each other, and start without address"
     " randomisation",
 }
-# Beside the runtime's files, where the build left one: the digest of the whole tree.
-DIGEST_FILE = "digest"
-DIGEST_BYTES = 64
+SHA256_DIGITS = 64
 
 
 def containment(
@@ -59,8 +58,8 @@ def _digest_of(policy: bytes) -> str | None:
 
 def _runtime_digest() -> str | None:
     try:
-        with open(os.path.join(runtime_tree(), DIGEST_FILE), encoding="ascii") as file:
-            return file.read(DIGEST_BYTES)
+        with open(os.path.join(runtime_tree(), RUNTIME_DIGEST), encoding="ascii") as file:
+            return file.read(SHA256_DIGITS)
     except (OSError, UnicodeDecodeError):
         return None  # a developer's checkout has none
 
@@ -83,6 +82,7 @@ def _held(running: Running) -> Iterator[Control]:
         probes=_proved(running, "system calls"),
     )
     yield _processes(running)
+    yield from _trust_store(running)
 
 
 def _proved(running: Running, control: str) -> int:
@@ -139,6 +139,26 @@ def _processes(running: Running) -> Control:
         mechanism=", ".join(parts),
         verified="proved",
         probes=_proved(running, "processes"),
+    )
+
+
+def _trust_store(running: Running) -> Iterator[Control]:
+    trust = trust_of(running)
+    if not trust.path:
+        return  # reported as absent
+    bundle, variables = trust.bundle, trust.variables
+    parts = [bundle.source or f"no bundle of the image ({bundle.problem})"]
+    if bundle.own:
+        parts.append(f"--extra-ca ({bundle.own})")
+    offered = (
+        f"offered by {' '.join(variables)}" if variables else "prepared, offered to no program"
+    )
+    yield Control(
+        name=TRUST_STORE,
+        state="enforced",
+        mechanism=f"{trust.path}: {' and '.join(parts)}; {offered}",
+        verified="read from where the workload may not write; proved",
+        probes=_proved(running, TRUST_STORE),
     )
 
 

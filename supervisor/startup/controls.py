@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from policy.model import Require
 from supervisor.errors import Refusal
-from supervisor.fence.request import FencedNamespace
+from supervisor.fence.request import FencedNamespace, Form
 from supervisor.kernel import capabilities
 from supervisor.startup import codes
 from supervisor.startup.facts import Facts
 from supervisor.startup.landlock_ruleset import FilesystemConfinement
-from supervisor.startup.seclusion import Seclusion
+from supervisor.startup.seclusion import TRUST_STORE, Seclusion
+from supervisor.startup.trust_store import TrustStore
 
 
 class Lack(NamedTuple):
@@ -68,12 +69,16 @@ def lacking_after_preparation(
     fence: FencedNamespace,
     seclusion: Seclusion,
     files: FilesystemConfinement,
+    trust: TrustStore,
 ) -> Iterator[Lack]:
     """What the preparation could not make."""
     if not fence.held_elsewhere:
         yield from _lacking_in_fence(facts, fence)
     for control, cause in seclusion.lacking:
-        yield Lack(control, cause)
+        if control != TRUST_STORE:  # which has another place to be
+            yield Lack(control, cause)
+    if trust.problem:
+        yield Lack(TRUST_STORE, trust.problem)
     scopes = [loss.meaning for loss in files.losses if loss.control == "landlock-scopes"]
     if files.ruleset is None:
         scopes = ["files, sockets and signals are not confined"]
@@ -94,12 +99,13 @@ def _lacking_in_fence(facts: Facts, fence: FencedNamespace) -> Iterator[Lack]:
         yield Lack("binary-identity", "without CAP_SYS_PTRACE executables cannot be looked at")
 
 
-def check_minimum(require: Require, fence: FencedNamespace, files: FilesystemConfinement) -> None:
-    """Raise Refusal where fence or Landlock are below what the policy states."""
-    form = fence.report.form
-    # A namespace that came with lo only has no wire either.
+def check_minimum(require: Require, *, form: Form, landlock_abi: int) -> None:
+    """Raise Refusal where the fence that was chosen or the kernel are below what the policy states.
+
+    Any form but 'pod' is a namespace without a wire, also one that came with lo only.
+    """
     if require.fence == "namespace" and form == "pod":
-        raise Refusal(codes.CONTROL_REQUIRED, "fence: namespace is required, only pod is possible")
-    if require.landlock_abi is not None and files.abi < require.landlock_abi:
-        cause = f"landlock_abi: {require.landlock_abi} is required, this kernel has {files.abi}"
+        raise Refusal(codes.FENCE_FORM, "the policy requires 'namespace', this start builds 'pod'")
+    if require.landlock_abi is not None and landlock_abi < require.landlock_abi:
+        cause = f"landlock_abi: {require.landlock_abi} is required, this kernel has {landlock_abi}"
         raise Refusal(codes.CONTROL_REQUIRED, cause)

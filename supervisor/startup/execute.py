@@ -16,19 +16,20 @@ from supervisor.kernel.namespaces import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID
 from supervisor.monitor.launch import launch
 from supervisor.monitor.spec import Confinement, Launch
 from supervisor.monitor.terminal import Terminal
-from supervisor.startup import landlock_ruleset
-from supervisor.startup.controls import (
-    Degraded,
-    check_minimum,
-    judge,
-    lacking_after_preparation,
-)
+from supervisor.startup import landlock_ruleset, trust_store
+from supervisor.startup.controls import Degraded, judge, lacking_after_preparation
 from supervisor.startup.facts import Facts
 from supervisor.startup.plan import Plan
 from supervisor.startup.proof.ground import ground_of
 from supervisor.startup.proof.prove import prove, require_no_surprise
-from supervisor.startup.running import Running, confinement_of, fence_of, nflog_of
-from supervisor.startup.seclusion import seclude
+from supervisor.startup.running import (
+    Running,
+    confinement_of,
+    fence_of,
+    nflog_of,
+    trust_of,
+)
+from supervisor.startup.seclusion import TRUST_STORE, seclude
 from supervisor.startup.stages import Stages
 from supervisor.startup.steps import (
     AddAccount,
@@ -97,7 +98,7 @@ def _do(step: Step, running: Running, facts: Facts) -> None:
             )
             running.fence = FencedNamespace(net=None, user=None, sockets={}, report=report)
         case Seclude():
-            running.seclusion = seclude(fence_of(running).user)
+            _seclude(step, running)
         case ConfineFiles():
             running.files = landlock_ruleset.prepare(
                 step.rules,
@@ -119,6 +120,13 @@ def _do(step: Step, running: Running, facts: Facts) -> None:
             _start(step, running)
         case _:
             assert_never(step)
+
+
+def _seclude(step: Seclude, running: Running) -> None:
+    bundle = trust_store.compose(step.authorities, writable=step.writable, groups=step.groups)
+    running.seclusion = seclude(fence_of(running).user, bundle.content)
+    not_mounted = dict(running.seclusion.lacking).get(TRUST_STORE)
+    running.trust = trust_store.place(bundle, not_mounted=not_mounted, writable=step.writable)
 
 
 def close_network(step: CloseNetwork) -> FencedNamespace:
@@ -146,7 +154,7 @@ def _start(step: StartWorkload, running: Running) -> None:
         running.notes += hand_over(stdio, step.uid)
     launched = Launch(
         argv=step.argv,
-        environment=step.environment,
+        environment=trust_of(running).variables | step.environment,
         cwd=step.cwd,
         confinement=confinement_of(running),
         monitor=os.getpid(),
@@ -163,8 +171,9 @@ def check_controls(step: CheckControls, running: Running, facts: Facts) -> tuple
     if running.files is None or running.seclusion is None:
         raise ValueError("controls are checked after everything is prepared")
     fence = fence_of(running)
-    check_minimum(step.require, fence, running.files)
-    lacks = lacking_after_preparation(facts, fence, running.seclusion, running.files)
+    lacks = lacking_after_preparation(
+        facts, fence, running.seclusion, running.files, trust_of(running)
+    )
     return judge(lacks, require=step.require, accept=step.accept)
 
 

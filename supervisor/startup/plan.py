@@ -8,6 +8,7 @@ listed in ``degraded``.
 import resource
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from policy.builtin import BASELINE
 from policy.model import Policy
@@ -30,8 +31,8 @@ from supervisor.monitor import codes as monitor_codes
 from supervisor.monitor import environment
 from supervisor.monitor.spec import Limit
 from supervisor.settings import RunSettings
-from supervisor.startup import codes
-from supervisor.startup.controls import Degraded, judge, lacking_in_container
+from supervisor.startup import codes, trust_store
+from supervisor.startup.controls import Degraded, check_minimum, judge, lacking_in_container
 from supervisor.startup.facts import Facts
 from supervisor.startup.filesystem_rules import BaselinePath, path_rules
 from supervisor.startup.steps import (
@@ -78,6 +79,7 @@ def build(
     serves_network: bool,
     accounts: Accounts,
     supervisor_tree: str,
+    authorities: bytes = b"",
 ) -> Plan:
     """Decide the start. Raises Refusal."""
     _check_mode(settings, facts)
@@ -115,11 +117,10 @@ def build(
     steps: list[Step] = []
     if facts.uid == 0 and facts.etc_writable:
         steps.append(AddAccount(entries=plan_entries(accounts, identity)))
-    network: Step = RelyOnSidecar()
-    if settings.mode != "network-only":
-        network = _network(settings, facts, policy, identity, serves_network=serves_network)
+    network = _network(settings, facts, policy, identity, serves_network=serves_network)
     check = CheckControls(require=extensions.require, accept=extensions.accept)
-    steps += [workspace, network, Seclude(), _files(start, facts, policy), check]
+    steps += [workspace, network, _seclude(start, policy, authorities)]
+    steps += [_files(start, facts, policy), check]
     steps += [Prove(start=start), start]
     return Plan(
         identity=identity,
@@ -230,20 +231,17 @@ def _network(
     identity: Identity,
     *,
     serves_network: bool,
-) -> CloseNetwork:
+) -> CloseNetwork | RelyOnSidecar:
     """Choose the fence: an own namespace where one can be made, else rules around our own."""
+    form = _fence_form(settings, facts, serves_network=serves_network)
+    check_minimum(policy.supervisor.require, form=form, landlock_abi=facts.landlock_abi)
+    if settings.mode == "network-only":
+        return RelyOnSidecar()
     reason = f"policy {policy.file} " + (
         "names what is allowed" if serves_network else "allows no network"
     )
-    form = settings.fence
-    if form == "auto":
-        may_fence_pod = facts.uid == 0 and capabilities.has(facts.status.effective, "NET_ADMIN")
-        lonely = facts.interfaces == ("lo",) and not serves_network
-        form = "namespace" if facts.may_make_namespace or lonely or not may_fence_pod else "pod"
     if form == "namespace":
         return CloseNetwork(served=Served() if serves_network else None, pod=None, reason=reason)
-    if policy.supervisor.require.fence == "namespace":
-        raise Refusal(codes.FENCE_FORM, "the policy requires 'namespace', only 'pod' can be built")
     loopback = policy.supervisor.loopback
     request = PodRequest(
         egress_uid=HELPER_IDS["egress"],
@@ -254,8 +252,34 @@ def _network(
     return CloseNetwork(served=request.served, pod=request, reason=reason)
 
 
+def _fence_form(
+    settings: RunSettings, facts: Facts, *, serves_network: bool
+) -> Literal["namespace", "pod"]:
+    if settings.mode == "network-only":
+        return "pod"  # the sidecar's
+    if settings.fence != "auto":
+        return settings.fence
+    may_fence_pod = facts.uid == 0 and capabilities.has(facts.status.effective, "NET_ADMIN")
+    lonely = facts.interfaces == ("lo",) and not serves_network
+    return "namespace" if facts.may_make_namespace or lonely or not may_fence_pod else "pod"
+
+
+def _seclude(start: StartWorkload, policy: Policy, authorities: bytes) -> Seclude:
+    named = [entry.path for entry in policy.filesystem.read_write]
+    workdir = [start.cwd] if policy.filesystem.include_workdir else []
+    return Seclude(
+        authorities=authorities,
+        writable=(*named, *workdir),
+        groups=frozenset((start.gid, *start.groups)),
+    )
+
+
 def _files(start: StartWorkload, facts: Facts, policy: Policy) -> ConfineFiles:
     baseline = [BaselinePath(path.path, path.write, path.reason) for path in BASELINE]
+    baseline += [
+        BaselinePath(place, False, "certificates that programs trust")
+        for place in (trust_store.mount_point(), trust_store.RUN_DIRECTORY)
+    ]
     if start.argv[0].startswith("/"):
         # An agent image may be one static binary anywhere; naming it is asking for it to run.
         baseline.append(BaselinePath(start.argv[0], False, "the command"))

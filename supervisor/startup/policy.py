@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import stat
 from typing import NamedTuple
 
 from policy.builtin import closed_policy
@@ -46,10 +47,13 @@ def obtain_policy(settings: RunSettings) -> LoadedPolicy:
 
 
 def load_to_wire(text: bytes, path: str) -> bytes:
-    """In the unprivileged child: the policy, or its findings, as JSON."""
-    from policy.findings import PolicyError
-    from policy.load import load
-    from policy.wire import to_wire
+    """In the unprivileged child: the policy, its findings, or why it has no code to read it with."""
+    try:
+        from policy.findings import PolicyError
+        from policy.load import load
+        from policy.wire import to_wire
+    except ImportError as error:
+        return json.dumps({"unreadable": str(error)}).encode()
 
     try:
         answer = {"policy": to_wire(load(text, file=path))}
@@ -76,6 +80,8 @@ def accept(answer: bytes, path: str) -> LoadedPolicy:
             return LoadedPolicy(static, allows_network=allows_network(wire), whole=whole)
         case {"findings": [*findings]}:
             raise Refusal(codes.POLICY_INVALID, _shown([str(finding) for finding in findings]))
+        case {"unreadable": str(cause)}:
+            raise Refusal(codes.TREE_UNREADABLE, f"{cause}: {_closed_directories()}")
         case _:
             raise Refusal(codes.POLICY_LOADER, f"{path}: the loader's answer has no known form")
 
@@ -84,6 +90,18 @@ def allows_network(wire: list[object]) -> bool:
     """Does a policy in wire form have an entry under ``network_policies``?"""
     names = [field.name for field in dataclasses.fields(Policy)]
     return bool(wire[1 + names.index("network_policies")])
+
+
+def _closed_directories() -> str:
+    """Which directories on the way to our own code nobody else may enter and list."""
+    from pathlib import Path
+
+    closed = [
+        f"{directory} has mode {mode:o}"
+        for directory in Path(__file__).parents
+        if (mode := stat.S_IMODE(directory.stat().st_mode)) & 0o005 != 0o005
+    ]
+    return ", ".join(closed) or f"every directory above {__file__} is open to others"
 
 
 def _shown(findings: list[str]) -> str:

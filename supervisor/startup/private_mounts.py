@@ -7,6 +7,7 @@ decision (controls ``private-proc`` and ``private-shm``).
 
 import errno
 import os
+from collections.abc import Callable
 
 from supervisor.kernel.libc import SyscallError
 from supervisor.kernel.mount import (
@@ -18,6 +19,7 @@ from supervisor.kernel.mount import (
     MS_PRIVATE,
     MS_RDONLY,
     MS_REC,
+    MS_REMOUNT,
     mount,
     umount2,
 )
@@ -63,6 +65,24 @@ def mount_private_proc(*, own_pid_namespace: bool) -> None:
 def mount_private_shm(size: int) -> None:
     """Mount an own /dev/shm of at most ``size`` bytes. Raises SyscallError."""
     mount("shm", "/dev/shm", "tmpfs", _QUIET, f"mode=1777,size={size}")  # noqa: S108 - its very place
+
+
+def mount_read_only(target: str, size: int, fill: Callable[[int], None]) -> None:
+    """Mount a file system of ``size`` bytes that ``fill`` writes into and nobody after it.
+
+    ``fill`` gets a descriptor of its root. Raises OSError.
+    """
+    mount("sandbox", target, "tmpfs", _QUIET, f"mode=0755,size={size}")
+    try:
+        directory = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fill(directory)
+        finally:
+            os.close(directory)
+        mount("sandbox", target, "tmpfs", _QUIET | MS_REMOUNT | MS_RDONLY)
+    except OSError:
+        umount2(target, MNT_DETACH)
+        raise
 
 
 def shm_size() -> int:

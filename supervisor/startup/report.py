@@ -59,9 +59,11 @@ def table(report: Mapping[str, object]) -> str:
     """The report's JSON object as lines for people."""
     identity = _mapping(report["identity"])
     groups = ",".join(str(group) for group in _sequence(identity["groups"])) or "none"
+    policy, runtime = _mapping(report["policy"]), _mapping(report["runtime"])
     lines = [
         f"identity   {identity['user']} ({identity['uid']}:{identity['gid']}), groups {groups}",
-        f"policy     {_mapping(report['policy'])['file']}",
+        f"policy     {policy['file']}{_digest(policy)}",
+        f"runtime    {runtime['tree']}{_digest(runtime)}",
     ]
     for control in map(_mapping, _sequence(report["controls"])):
         permission = f"; allowed by {control['allowed_by']}" if control["allowed_by"] else ""
@@ -75,6 +77,10 @@ def table(report: Mapping[str, object]) -> str:
     if withheld := _sequence(report["withheld"]):
         lines.append(f"withheld   {len(withheld)} variables: {' '.join(map(str, withheld))}")
     return "\n".join(lines)
+
+
+def _digest(part: Mapping[str, object]) -> str:
+    return f", sha256 {part['sha256']}" if part["sha256"] else ""
 
 
 def _proof_line(proof: Mapping[str, object]) -> str:

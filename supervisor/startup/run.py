@@ -37,6 +37,7 @@ from supervisor.startup.report import table
 from supervisor.startup.running import Running, confinement_of, nflog_of
 from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
+from supervisor.startup.trust_store import read_own
 from supervisor.startup.upstream import Upstream, obtain_upstream
 
 # What the monitor needs while the workload runs: to end processes of other uids and to look into
@@ -93,6 +94,7 @@ def prepare(settings: RunSettings, stages: Stages, given: LoadedPolicy | None = 
         serves_network=loaded.allows_network,
         accounts=read_accounts("/"),
         supervisor_tree=runtime_tree(),
+        authorities=read_own(settings.extra_ca),
     )
     check_identity_mapped(plan.identity)
     stages.mark("plan")

@@ -10,6 +10,7 @@ from supervisor.startup.landlock_ruleset import FilesystemConfinement
 from supervisor.startup.proof.model import Ground
 from supervisor.startup.proof.prove import Proof
 from supervisor.startup.seclusion import Seclusion
+from supervisor.startup.trust_store import TrustStore
 from supervisor.workspace.report import Report as WorkspaceReport
 
 
@@ -21,6 +22,7 @@ class Running:
     fence: FencedNamespace | None = None
     workspace: WorkspaceReport | None = None
     seclusion: Seclusion | None = None
+    trust: TrustStore | None = None
     files: FilesystemConfinement | None = None
     degraded: tuple[Degraded, ...] = ()
     proof: Proof | None = None
@@ -35,6 +37,13 @@ def fence_of(running: Running) -> FencedNamespace:
     if running.fence is None:
         raise ValueError("a plan without a fence cannot be executed")
     return running.fence
+
+
+def trust_of(running: Running) -> TrustStore:
+    """The trust store, or why there is none; settled by Seclude."""
+    if running.trust is None:
+        raise ValueError("a plan without a trust store cannot be executed")
+    return running.trust
 
 
 def confinement_of(running: Running) -> Confinement:

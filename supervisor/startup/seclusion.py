@@ -36,12 +36,16 @@ from supervisor.startup.private_mounts import (
     keep_mounts_private,
     mount_private_proc,
     mount_private_shm,
+    mount_read_only,
     shm_size,
 )
+from supervisor.startup.trust_store import mount_point, write
 
 DEADLINE_S = 10.0  # a few milliseconds of system calls on an idle machine
 MADE, FORKED = "made", "forked"
 PRIVATE_PROC, PRIVATE_SHM, PID_NAMESPACE = "private-proc", "private-shm", "pid-namespace"
+TRUST_STORE = "trust-store"
+SPARE_BYTES = 64 << 10  # beside the bundle: two directory entries, and the rounding to pages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +59,10 @@ class Seclusion:
     lacking: tuple[tuple[str, str], ...]  # (control of policy.words, why it is not there)
 
 
-def seclude(user: int | None) -> Seclusion:
+def seclude(user: int | None, bundle: bytes = b"") -> Seclusion:
     """Make what the container allows; ``user`` is the user namespace to do it through, if any.
 
+    ``bundle`` is what the trust store shall hold; nothing is mounted for an empty one.
     Raises Refusal when the child fails in a way that is not the kernel's "no".
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -65,7 +70,7 @@ def seclude(user: int | None) -> Seclusion:
     helper = os.fork()
     if helper == 0:
         ours.close()
-        _be_helper(theirs, user, monitor)
+        _be_helper(theirs, user, monitor, bundle)
     theirs.close()
     os.close(monitor)
     try:
@@ -102,17 +107,17 @@ def _collect(ours: socket.socket, deadline: float) -> tuple[Seclusion, int | Non
                 raise Refusal(codes.SECLUSION_FAILED, f"the set-up helper said {other}")
 
 
-def _be_helper(end: socket.socket, user: int | None, monitor: int) -> NoReturn:
+def _be_helper(end: socket.socket, user: int | None, monitor: int, bundle: bytes) -> NoReturn:
     try:
-        _make(end, user, monitor)
+        _make(end, user, monitor, bundle)
     except BaseException as error:  # noqa: BLE001 - the last frame of a forked child
         channel.send(end, ["failed", repr(error)])
     finally:
         os._exit(0)
 
 
-def _make(end: socket.socket, user: int | None, monitor: int) -> None:
-    everything = (PRIVATE_SHM, PRIVATE_PROC, PID_NAMESPACE)
+def _make(end: socket.socket, user: int | None, monitor: int, bundle: bytes) -> None:
+    everything = (PRIVATE_SHM, TRUST_STORE, PRIVATE_PROC, PID_NAMESPACE)
     try:
         if user is not None:
             setns(user, CLONE_NEWUSER)
@@ -130,6 +135,12 @@ def _make(end: socket.socket, user: int | None, monitor: int) -> None:
         mount_private_shm(shm_size())
     except OSError as error:
         lacking[PRIVATE_SHM] = str(error)
+    if bundle:
+        try:
+            size = len(bundle) + SPARE_BYTES
+            mount_read_only(mount_point(), size, lambda directory: write(bundle, directory))
+        except OSError as error:
+            lacking[TRUST_STORE] = str(error)
     try:
         unshare(CLONE_NEWPID)
     except SyscallError as error:

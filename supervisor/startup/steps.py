@@ -69,11 +69,22 @@ class RelyOnSidecar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seclude:
-    """Give the workload its own processes and mounts, as far as the container allows them."""
+    """Give the workload its own processes and mounts, as far as the container allows them.
+
+    Among them the trust store: the image's certificates, and ``authorities`` (PEM) behind them.
+    """
+
+    authorities: bytes
+    writable: tuple[str, ...]  # what the workload may change
+    groups: frozenset[int]
 
     def describe(self) -> list[str]:
         """Lines for ``plan``."""
-        return ["processes: own PID namespace with a fresh /proc, and an own /dev/shm, if possible"]
+        ours = "those of --extra-ca behind them, offered" if self.authorities else "not offered yet"
+        return [
+            "processes: own PID namespace with a fresh /proc, and an own /dev/shm, if possible",
+            f"trust store: the image's certificates where nobody can change them, {ours}",
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 import asyncio
 import hashlib
 import os
+import resource
 import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -162,18 +163,77 @@ def test_missing_descriptors_are_unreadable_programs(pair):
     run(scenario)
 
 
-def test_questions_beyond_the_bound_and_beyond_patience_are_over_budget(pair, monkeypatch):
+def test_a_burst_is_asked_about_in_order_and_never_more_than_the_monitor_takes(pair):
+    waiting, most, order = [], [], []
+
+    def slowly(question):
+        waiting.append(question)
+        most.append(len(waiting))
+
+    async def scenario():
+        async with Finding(slowly) as finding:
+            for number in range(200):
+                finding.finder.find(*ends(pair[0]), lambda who, n=number: order.append((n, who)))
+            while len(order) < 200:
+                await asyncio.sleep(0.001)
+                if waiting:
+                    answer, paths = found(waiting.pop(0), os.getpid())
+                    finding.monitor.send(answer, paths)
+
+    run(scenario)
+    assert [number for number, _ in order] == list(range(200))
+    assert {who.callers[0].binary for _, who in order} == {EXE}
+    assert max(most) == module.MAX_PENDING
+
+
+def test_what_waits_too_long_or_beyond_the_bound_is_over_budget(pair, monkeypatch):
     monkeypatch.setattr(module, "MAX_PENDING", 1)
+    monkeypatch.setattr(module, "MAX_HELD_BACK", 2)
 
     async def scenario():
         async with Finding(lambda question: None) as finding:
-            waiting = asyncio.ensure_future(finding.find(pair[0]))
-            await asyncio.sleep(0)
-            second = await finding.find(pair[0])
-            assert second.callers[0].problem is CallerProblem.OVER_BUDGET
-            finding.poller.now += module.PATIENCE_S
-            finding.finder.sweep()
-            assert (await waiting).callers[0].problem is CallerProblem.OVER_BUDGET
+            problems = {}
+
+            def find(name):
+                def done(callers):
+                    problems[name] = callers.callers[0].problem
+
+                finding.finder.find(*ends(pair[0]), done)
+
+            def wait(seconds):
+                finding.poller.now += seconds
+                finding.finder.sweep()
+                return set(problems)
+
+            for name in ("asked", "held back", "also", "one more"):
+                find(name)
+            assert set(problems) == {"one more"}
+            assert wait(module.PATIENCE_S) == {"one more", "asked"}  # now the next is asked
+            assert wait(module.HELD_BACK_S - module.PATIENCE_S) == {"one more", "asked", "also"}
+            assert wait(module.PATIENCE_S) == {"one more", "asked", "also", "held back"}
+            assert set(problems.values()) == {CallerProblem.OVER_BUDGET}
+
+    run(scenario)
+
+
+def test_a_program_that_cannot_be_taken_for_want_of_descriptors_is_over_budget(pair):
+    async def scenario():
+        async with Finding() as finding:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+            def without_descriptors(question):
+                last = os.open(EXE, os.O_RDONLY)  # the monitor's is ours, too, in this test
+                resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, hard))
+                finding.monitor.send_opened(found(question, os.getpid())[0], [last])
+
+            finding.monitor.reply = without_descriptors
+            try:
+                problem = (await finding.find(pair[0])).callers[0].problem
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert problem is CallerProblem.OVER_BUDGET
+            finding.monitor.reply = finding.monitor.this_process
+            assert (await finding.find(pair[0])).callers[0].problem is None
 
     run(scenario)
 

@@ -1,4 +1,6 @@
 import asyncio
+import os
+import resource
 from ipaddress import ip_address
 
 import dns.flags
@@ -47,6 +49,25 @@ def test_both_families_are_asked_and_found(serve):
     assert set(resolve(server)) == {V4, V6}
     assert len(server.asked) == 2
     assert resolve(server, "only6.example.com") == (V6,)
+
+
+def test_without_a_descriptor_to_ask_with_the_resolver_is_busy(serve):
+    server = serve(answering(TABLE))
+
+    async def run():
+        asked = resolver(server)
+        lowest = os.dup(0)
+        os.close(lowest)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            with pytest.raises(ResolverBusyError, match="Too many open files"):
+                await asked.resolve("api.example.com")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return await asked.resolve("api.example.com")
+
+    assert set(asyncio.run(run())) == {V4, V6}
 
 
 def test_an_answer_is_remembered_for_as_long_as_it_may_be(serve):

@@ -107,6 +107,7 @@ def test_a_running_program_keeps_finding_its_own_files_through_an_upgrade(runtim
         subprocess.run(["cp", "-a", str(runtime_dir), str(newer)], check=True)
         (newer / "app/added.txt").write_text("a newer version\n")
         os.chmod(newer / "app/added.txt", 0o644)
+        manifest.record_digest(newer)
         newest = str(newer / "sandbox-supervisor")
         subprocess.run([newest, "install", str(destination)], check=True, capture_output=True)
         printed, _ = running.communicate("go on\n", timeout=60)

@@ -1,4 +1,4 @@
-"""The example pod, unchanged, under ``podman kube play``: its workload really runs, confined."""
+"""The example pods, unchanged, under ``podman kube play``: their workloads really run, confined."""
 
 import os
 from contextlib import contextmanager, redirect_stdout
@@ -57,6 +57,24 @@ def test_the_combined_example_runs_its_workload(images, tmp_path):
     started = next(one for one in events_of(logs.stderr) if one["event"] == "sandbox.started")
     held = {control["name"]: control["state"] for control in started["report"]["controls"]}
     assert held["privileges"] == held["network"] == "enforced"
+
+
+def test_the_sidecar_example_runs_its_workload_and_both_halves_end_with_it(images, tmp_path):
+    manifest = tmp_path / "sandbox-sidecar.yaml"
+    text = (examples.HERE / "sidecar.yaml").read_text()
+    manifest.write_text(text.replace("localhost/sandbox-supervisor", SUPERVISOR_IMAGE))
+
+    with played(manifest):
+        status, logs = finished("sandbox-sidecar-agent")
+        sidecar, served = finished("sandbox-sidecar-sidecar")
+
+    assert (status, sidecar) == (0, 0), logs.output + served.output
+    assert logs.stdout == "uid=1000(1000) gid=1000(1000) groups=1000(1000)\nhello\n"
+    started = next(one for one in events_of(logs.stderr) if one["event"] == "sandbox.started")
+    held = {control["name"]: control["state"] for control in started["report"]["controls"]}
+    assert held["privileges"] == held["network"] == "enforced"
+    assert "rules, read back" in served.stderr
+    assert "agent.started" in served.stderr
 
 
 @pytest.fixture

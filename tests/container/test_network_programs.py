@@ -148,7 +148,7 @@ def upstreams():
         POD,
         pytest.param(SYS_ADMIN, marks=pytest.mark.nightly),
         pytest.param(UNPRIVILEGED, marks=pytest.mark.nightly),
-        pytest.param(None, id="rootless", marks=pytest.mark.nightly),
+        pytest.param(None, id="rootless"),
     ],
     ids=lambda form: form.name,
 )

@@ -6,7 +6,9 @@ import os
 import jsonschema
 import pytest
 from support.records import events_of
-from support.sandbox import DEBIAN, IDENTITY, fields_of, refusal_of, sandboxed
+from support.sandbox import DEBIAN, IDENTITY, RUNTIME, fields_of, refusal_of, sandboxed
+
+from images.runtime import manifest
 
 LIMITED = ("--cap-drop=ALL", "--cap-add=NET_ADMIN,SETUID,SETGID,SETPCAP,KILL,SYS_PTRACE")
 FORMS = {
@@ -149,6 +151,7 @@ def test_the_report_names_every_control():
     assert {name: states[name] for name in wanted} == dict.fromkeys(wanted, "enforced")
     jsonschema.validate(report, schema)
     assert report["proof"]["surprises"] == []
+    assert report["runtime"]["sha256"] == manifest.digest(RUNTIME)
     assert all(control["probes"] for control in report["controls"] if control["name"] in wanted)
     assert report["identity"]["uid"] == IDENTITY
     assert events[-1]["event"] == "sandbox.ended"
@@ -177,3 +180,38 @@ def test_a_policy_of_the_image_is_not_trusted_unless_argv_says_so(tmp_path):
     assert mounted.checked().stdout == "4242\n"
     assert refusal_of(missing)["code"] == "policy.missing"
     assert of_image.returncode == 125
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755], ids=oct)
+def test_a_tree_that_others_cannot_enter_is_named_as_the_reason(tmp_path, mode):
+    """The unprivileged child that reads the policy is another user; so is the workload."""
+    policy, above = tmp_path / "policy", tmp_path / "opt"
+    policy.mkdir()
+    above.mkdir()
+    (policy / "policy.yaml").write_text("version: 1\n")
+    above.chmod(mode)
+    done = sandboxed(
+        "true",
+        arguments=("--policy=/policy/policy.yaml",),
+        options=(f"--volume={policy}:/policy:ro", f"--volume={above}:/opt"),
+    )
+
+    if mode == 0o755:
+        done.checked()
+    else:
+        refusal = refusal_of(done)
+        assert (done.returncode, refusal["code"]) == (125, "policy.tree-unreadable")
+        assert "/opt has mode 700" in refusal["cause"]
+
+
+def test_a_weaker_fence_than_the_policy_requires_is_refused_before_anything_is_changed(tmp_path):
+    text = "version: 1\nsupervisor: {require: {fence: namespace}}\n"
+    (tmp_path / "policy.yaml").write_text(text)
+    tmp_path.chmod(0o755)
+    given = ("--policy=/policy/policy.yaml",)
+    mounted = (f"--volume={tmp_path}:/policy:ro", "--cap-add=NET_ADMIN")
+
+    weak = sandboxed("true", arguments=(*given, "--fence=pod"), options=mounted)
+
+    assert (weak.returncode, refusal_of(weak)["code"]) == (125, "startup.fence-form")
+    sandboxed("true", arguments=given, options=mounted).checked()

@@ -10,7 +10,7 @@ import tomllib
 
 import pytest
 
-from images.runtime import debs, elf, manifest, patches
+from images.runtime import debs, elf, licences, manifest, patches
 from images.runtime.build import DEBS_LOCK, MAX_COMPRESSED, MAX_ON_DISK, PROJECT, key_of
 from images.runtime.commands import BuildFailed
 
@@ -37,6 +37,10 @@ def test_building_again_from_nothing_but_the_packages_gives_the_same_tree(runtim
     )
 
     assert manifest.digest(tmp_path / "runtime") == manifest.digest(runtime_dir)
+
+
+def test_the_tree_records_its_own_digest(runtime_dir):
+    assert (runtime_dir / "digest").read_text() == f"{manifest.digest(runtime_dir)}\n"
 
 
 def test_the_sizes_are_within_the_limits(runtime_dir):
@@ -91,6 +95,66 @@ def test_no_path_of_the_image_is_left_in_loader_and_libc(runtime_dir):
         assert path not in loader
     for path in (b"/etc/nsswitch.conf\0", b"/nscd/socket", b"/var/run/nscd/so", b"/gconv\0"):
         assert path not in libc
+
+
+def components(runtime_dir):
+    lines = (runtime_dir / "licences" / licences.COMPONENTS).read_text().splitlines()
+    return {
+        name: (version, licence) for name, version, licence in (line.split("\t") for line in lines)
+    }
+
+
+def test_every_component_is_listed_with_its_version_and_its_licence_text(runtime_dir):
+    listed = components(runtime_dir)
+    locked = {deb.name: deb.version for deb in debs.read_lock(DEBS_LOCK)}
+    pinned = re.findall(
+        r"^(\S+)==(\S+) ", (PROJECT / "requirements.lock").read_text(), re.MULTILINE
+    )
+    wanted = {**locked, **{re.sub(r"[-_.]", "-", name): version for name, version in pinned}}
+
+    found = {
+        name if name in locked else re.sub(r"[-_.]", "-", name): version
+        for name, (version, _) in listed.items()
+    }
+    assert found == {n: v for n, v in wanted.items() if n not in licences.NOT_IN_TREE}
+    for name in listed:
+        texts = [
+            path for path in (runtime_dir / "licences" / name).iterdir() if path.stat().st_size
+        ]
+        assert texts, name
+
+
+def test_the_copyleft_packages_come_with_their_whole_licence(runtime_dir):
+    place = runtime_dir / "licences"
+
+    gpl = (place / "python-prctl/COPYING").read_text()
+    assert components(runtime_dir)["python-prctl"][1] == "GPL-3.0-or-later"
+    assert "GNU GENERAL PUBLIC LICENSE" in gpl
+    assert "Version 3, 29 June 2007" in gpl
+    assert gpl.rstrip().endswith("<https://www.gnu.org/licenses/why-not-lgpl.html>.")
+    assert "Eclipse Public License - v 2.0" in (place / "asyncssh/LICENSE").read_text()
+    assert "GCC RUNTIME LIBRARY EXCEPTION" in (place / "libgcc-s1/copyright").read_text().upper()
+
+
+def test_every_text_that_a_copyright_file_refers_to_is_there(runtime_dir):
+    place = runtime_dir / "licences"
+
+    for text in place.glob("*/copyright"):
+        for name in re.findall(r"common-licenses/([\w-]+(?:\.\d)?)", text.read_text()):
+            assert (place / licences.COMMON / name).read_text(), (text, name)
+
+
+@pytest.mark.parametrize("lacks", ["a licence", "a text"])
+def test_a_package_whose_licence_nobody_knows_is_not_built_in(tmp_path, lacks):
+    package = debs.Deb(name="stranger", version="1", sha256="0" * 64)
+    known = debs.Deb(name="zlib1g", version="1", sha256="0" * 64)
+    (tmp_path / "site").mkdir()
+
+    with pytest.raises(BuildFailed, match="licence" if lacks == "a licence" else "copyright"):
+        licences.collect(
+            (package if lacks == "a licence" else known,),
+            tmp_path, tmp_path / "site", tmp_path / "licences",
+        )  # fmt: skip
 
 
 def test_a_package_that_differs_from_the_lock_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """The pod form, with real traffic over a wire between two namespaces."""
 
+import os
 import socket
 import subprocess
 
@@ -73,6 +74,31 @@ def test_dns_to_any_resolver_is_answered_by_egress_as_if_by_that_resolver(resolv
         return client.result()
 
     assert in_world(work) == b"answer to question"
+
+
+@pytest.mark.parametrize("over", ["udp", "tcp"])
+@pytest.mark.parametrize("resolver", ["8.8.8.8", "127.0.0.11", "2001:4860:4860::8888"])
+def test_a_query_while_nobody_serves_is_refused_at_once(resolver, over):
+    """In a sidecar pod the workload may outlive the sidecar: its resolver must not wait."""
+
+    def ask():
+        family = socket.AF_INET6 if ":" in resolver else socket.AF_INET
+        kind = socket.SOCK_DGRAM if over == "udp" else socket.SOCK_STREAM
+        with socket.socket(family, kind) as client:
+            client.settimeout(5)
+            try:
+                client.connect((resolver, 53))
+                client.send(b"question")
+                client.recv(100)
+            except OSError as error:
+                return type(error)
+
+    def work(world, fence):
+        for descriptor in fence.sockets.values():
+            os.close(descriptor)
+        return Running(WORKLOAD, ask).result()
+
+    assert in_world(work) is ConnectionRefusedError
 
 
 def test_dns_over_tcp_is_answered_by_egress():

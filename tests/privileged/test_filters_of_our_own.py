@@ -18,6 +18,7 @@ from supervisor.kernel.filters import Toggles
 from supervisor.kernel.mount import mount
 from supervisor.monitor.launch import launch
 from supervisor.monitor.spec import Confinement, Launch
+from supervisor.startup.proof import network
 
 
 def launched(command, confinement):
@@ -96,6 +97,31 @@ def test_under_its_filter_the_monitor_arranges_mounts_and_is_refused_the_rest():
         return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12).fileno() > 2
 
     assert in_child(monitor)
+
+
+def test_under_its_filter_the_monitors_children_try_the_same_protocols_as_before():
+    """The proof, made again in a running sandbox, must not mistake our filter for the kernel."""
+
+    def sockets():
+        found = []
+        for _, kind, protocol, _ in network.PROTOCOLS:
+            try:
+                socket.socket(socket.AF_INET, kind, protocol).close()
+            except OSError as error:
+                found.append(error.errno)
+            else:
+                found.append(0)
+        return found
+
+    def monitor():
+        before = sockets()
+        no_new_privs()
+        seccomp.install(filters.monitor(Toggles()))
+        return before, sockets()
+
+    before, after = in_child(monitor)
+    assert before == after
+    assert 0 in before
 
 
 OPENSSL = (

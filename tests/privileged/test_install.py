@@ -97,6 +97,24 @@ def test_a_second_run_changes_nothing(tree, destination):
     assert (destination / "versions" / first.digest).stat().st_ino == before
 
 
+def test_a_tree_that_is_not_what_its_build_recorded_is_not_passed_on(tree, destination):
+    manifest.record_digest(tree)
+    good = install(str(tree), str(destination)).digest
+    change(tree, "launcher of somebody else")
+
+    assert code_of(install, str(tree), str(destination)) == "install.altered"
+    assert {path.name for path in (destination / "versions").iterdir()} == {good}
+
+
+def test_a_copy_whose_recorded_digest_was_changed_is_made_anew(tree, destination):
+    manifest.record_digest(tree)
+    copy = destination / "versions" / install(str(tree), str(destination)).digest
+    (copy / "digest").write_text("0" * 64)
+
+    assert install(str(tree), str(destination)).copied
+    assert (copy / "digest").read_text().strip() == copy.name
+
+
 def test_an_upgrade_leaves_the_version_before_it_and_removes_older_ones(tree, destination):
     digests = []
     for number in range(4):

@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import time
 
 import pytest
 from support.forked import in_child
@@ -33,10 +34,17 @@ def answered(asked: Owners, question: Question):
     at_once = asked.ask(question)
     if at_once is not None:
         return at_once
-    for _ in range(1000):
+    return worked(asked, until=lambda: False)
+
+
+def worked(asked: Owners, *, until):
+    """Work until there is an answer, or something happened."""
+    end = time.monotonic() + 10.0
+    while time.monotonic() < end and not until():
         for found in asked.work():
             return found
-    raise AssertionError("no answer")
+    assert until(), "no answer"
+    return None
 
 
 def question(sock: socket.socket, number: int = 1) -> Question:
@@ -187,6 +195,93 @@ def test_a_workload_process_that_cannot_be_read_makes_the_answer_unreadable():
         return answered(Owners(), question(sock)).answer.outcome
 
     assert in_child(body) is Outcome.UNREADABLE
+
+
+def test_a_launch_on_its_way_to_its_program_is_waited_for():
+    """Between its change of user and exec nobody may look into it, and it has what it inherited."""
+
+    def body():
+        sock, pids = held_by(1)
+        ready, write_end = os.pipe()
+        go_on, waiting_end = os.pipe()
+        launch = os.fork()
+        if launch == 0:
+            sock.close()
+            os.setresuid(4242, 4242, 4242)
+            os.write(write_end, b".")
+            os.read(go_on, 1)
+            os.execv("/usr/bin/sleep", ["sleep", "60"])
+        os.read(ready, 1)
+        asked = Owners(workload=(4242, 4242))
+        assert asked.ask(question(sock)) is None
+        first = worked(asked, until=lambda: asked.deadline() > time.monotonic())
+        os.write(waiting_end, b".")
+        while os.readlink(f"/proc/{launch}/exe") != os.path.realpath("/usr/bin/sleep"):
+            pass
+        answer = worked(asked, until=lambda: False).answer
+        return first, answer.outcome, [holder.pid for holder in answer.holders] == pids
+
+    assert in_child(body) == (None, Outcome.FOUND, True)
+
+
+def connection_of_an_executing_process(*, inherits: bool):
+    """(socket's inode, pid, pipe): written to, a process that holds it becomes /usr/bin/sleep."""
+    ready, write_end = os.pipe()
+    go_on, waiting_end = os.pipe()
+    sock = socket.socket()
+    inode = inode_of(sock)
+    pid = os.fork()
+    if pid == 0:
+        sock.set_inheritable(inherits)
+        os.setresuid(4242, 4242, 4242)
+        prctl_set_dumpable(1)
+        os.write(write_end, b".")
+        os.read(go_on, 1)
+        os.execv("/usr/bin/sleep", ["sleep", "60"])
+    sock.close()
+    os.read(ready, 1)
+    return inode, pid, waiting_end
+
+
+@pytest.mark.parametrize(
+    ("inherits", "expected"),
+    [(True, [b"/usr/bin/sleep"]), (False, [])],
+    ids=["it passes the connection on", "it closes the connection"],
+)
+def test_a_connection_belongs_to_the_program_that_has_it_when_it_is_looked_at(inherits, expected):
+    """Who executes another program gives it the connection, like any other descriptor."""
+
+    def body():
+        inode, pid, go_on = connection_of_an_executing_process(inherits=inherits)
+        asked = Owners()
+        before = answered(asked, Question(question_id=1, inode=inode, uid=4242)).answer
+        os.write(go_on, b".")
+        while os.readlink(f"/proc/{pid}/exe") != "/usr/bin/sleep":
+            pass
+        after = answered(asked, Question(question_id=2, inode=inode, uid=4242)).answer
+        return before.executables, after.executables
+
+    assert in_child(body) == ((os.fsencode(os.path.realpath(sys.executable)),), tuple(expected))
+
+
+def test_a_program_that_does_not_have_the_connection_is_not_named_for_its_predecessor(monkeypatch):
+    """It executes, and with that closes the connection, between the two looks at it."""
+    look_at_programs = owners._holder
+
+    def body():
+        inode, pid, go_on = connection_of_an_executing_process(inherits=False)
+
+        def after_exec(*arguments):
+            os.write(go_on, b".")
+            while os.readlink(f"/proc/{pid}/exe") != "/usr/bin/sleep":
+                pass
+            return look_at_programs(*arguments)
+
+        monkeypatch.setattr(owners, "_holder", after_exec)
+        return answered(Owners(), Question(question_id=1, inode=inode, uid=4242)).answer
+
+    answer = in_child(body)
+    assert (answer.outcome, answer.executables) == (Outcome.VANISHED, ())
 
 
 def test_without_any_other_capability_the_workload_is_looked_into_as_itself():

@@ -38,7 +38,9 @@ UNPRIVILEGED = Form(
     identity=(),
 )  # fmt: skip
 POD = Form(name="pod", options=SIX_CAPABILITIES.options, arguments=("--fence=pod",), fence="pod")
-FORMS = (POD, SYS_ADMIN, USER_NAMESPACE, UNPRIVILEGED)
+# Not one container but three: net-init, the sidecar, and this one's, which has nothing at all.
+SIDECAR = Form(name="sidecar", options=(), fence="held by the sidecar")
+FORMS = (POD, SYS_ADMIN, USER_NAMESPACE, UNPRIVILEGED, SIDECAR)
 
 
 def owned_workspace(directory: Path) -> str:

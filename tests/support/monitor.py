@@ -34,12 +34,18 @@ class PlayedMonitor:
             reply = self.reply(question)
             if reply is None:
                 continue
-            answer, paths = reply
-            descriptors = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in paths]
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
-            self._mine.sendmsg([encode_answer(answer)], rights if descriptors else [])
-            for descriptor in descriptors:
-                os.close(descriptor)
+            self.send(*reply)
+
+    def send(self, answer, paths):
+        """An answer with the programs at ``paths`` opened."""
+        descriptors = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in paths]
+        self.send_opened(answer, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def send_opened(self, answer, descriptors):
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+        self._mine.sendmsg([encode_answer(answer)], rights if descriptors else [])
 
     def close(self):
         # shutdown, not close: a thread blocked in recv on a closed descriptor would stay there.

@@ -109,9 +109,11 @@ class Pod:
     """One pod: its network, its shared volume, and the containers that were started in it."""
 
     name: str
-    upstream: Upstream
+    upstream: Upstream | None
     policy: Path
     shared: str
+    joined: tuple[str, ...]  # podman's options that put a container into it
+    common: tuple[str, ...] = ()  # podman's options for every container
 
     def container(
         self,
@@ -131,12 +133,13 @@ class Pod:
             "run",
             *(("--detach",) if detach else ()),
             *(("--rm",) if remove else ()),
-            *("--pod", self.name, "--name", f"{self.name}-{role}", "--pull", "never"),
+            *self.joined,
+            *("--name", f"{self.name}-{role}", "--pull", "never"),
             *("--user", user, "--cap-drop", "ALL", *(f"--cap-add={cap}" for cap in caps)),
             *("--security-opt", "no-new-privileges", "--read-only"),
             *("--volume", f"{RUNTIME}:{TREE}:ro", "--volume", f"{self.policy.parent}:/policy:ro"),
             *("--volume", f"{self.shared}:{SHARED}:{shared}"),
-            *("--entrypoint", entrypoint, *options, image, *command),
+            *("--entrypoint", entrypoint, *self.common, *options, image, *command),
         )
 
     def net_init(self, *more: str, caps: Sequence[str] = NET_INIT) -> Result:
@@ -167,10 +170,11 @@ class Pod:
         caps: Sequence[str] = (),
         role: str = "agent",
         image: str = DEBIAN,
+        workdir: str = "/work",
     ) -> Container:
         """Start the agent's container."""
         words = ("run", "--mode", "network-only", "--shared", SHARED, "--log-format=json")
-        ids = ("--uid", str(UID), "--gid", str(GID), "--workdir", "/work")
+        ids = ("--uid", str(UID), "--gid", str(GID), "--workdir", workdir)
         self.container(
             role,
             *words,
@@ -233,7 +237,38 @@ def sidecar_pod(tmp_path: Path, *, policy: str = POLICY, share: str = "net,pid")
             "pod", "create", "--name", name, "--share", share, "--network", name, "--dns", address
         ).checked()
         undone("pod", "rm", "--force", "--time", "0", name)
-        yield Pod(name=name, upstream=upstream, policy=where / "policy.yaml", shared=volume)
+        yield Pod(
+            name=name,
+            upstream=upstream,
+            policy=where / "policy.yaml",
+            shared=volume,
+            joined=("--pod", name),
+        )
+
+
+@contextmanager
+def sidecar_pod_on(network: str, policy: Path, common: Sequence[str] = ()) -> Iterator[Pod]:
+    """The same in a network of the caller's; podman makes no pod there, so one container is it."""
+    name = f"sandbox-pod-{os.getpid()}-{next(_numbers)}"
+    with ExitStack() as undo:
+        volume = f"{name}-shared"
+        podman("volume", "create", volume).checked()
+        undo.callback(podman, "volume", "rm", "--force", volume)
+        podman(
+            *("run", "--detach", "--name", name, network, "--pull", "never"),
+            *("--entrypoint", "/bin/sleep", DEBIAN, "1000"),
+        ).checked()
+        undo.callback(podman, "rm", "--force", "--time", "0", name)
+        for role in ("net-init", "sidecar", "agent"):
+            undo.callback(podman, "rm", "--force", "--ignore", "--time", "0", f"{name}-{role}")
+        yield Pod(
+            name=name,
+            upstream=None,
+            policy=policy,
+            shared=volume,
+            joined=(f"--network=container:{name}", f"--pid=container:{name}"),
+            common=tuple(common),
+        )
 
 
 def events(container: Container) -> list[dict[str, object]]:

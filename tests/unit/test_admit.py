@@ -172,6 +172,17 @@ def test_any_other_client_is_reset_and_a_silent_one_after_a_while():
     assert denied().client_closed() == [Reset()]
 
 
+@pytest.mark.parametrize("first", [b"x", b"SSH-", b"PING\n", b"get /", b"\0\0\0\x08\x04\xd2\x16/"])
+def test_a_client_whose_few_bytes_cannot_begin_http_or_tls_is_reset_at_once(first):
+    assert denied().client_data(first) == [Reset()]
+
+
+def test_what_may_become_http_is_waited_for():
+    made = denied()
+    assert made.client_data(b"GE") == []
+    assert kinds(made.client_data(b"T /x HTTP/1.1\r\n")) == [Say, Close]
+
+
 def test_an_address_that_stands_for_nothing_is_refused_without_looking_for_the_caller():
     made = admission(target=None)
     assert refusal(made.start()) is codes.NAME_UNKNOWN

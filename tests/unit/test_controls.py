@@ -1,11 +1,13 @@
 """What a container cannot give, against what the policy requires and accepts. Pure."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from policy.model import Require
 from policy.words import CONTROLS
 from supervisor.errors import Refusal
-from supervisor.startup.controls import Lack, judge
+from supervisor.startup.controls import Lack, check_minimum, judge
 
 LACKS = (Lack("private-proc", "no mount"), Lack("memory-limit", "no cgroup"))
 
@@ -37,3 +39,21 @@ def test_what_is_there_may_be_required():
     others = frozenset(CONTROLS) - {lack.control for lack in LACKS}
 
     assert len(judge(LACKS, require=Require(controls=others), accept=frozenset())) == 2
+
+
+@pytest.mark.parametrize(
+    ("require", "form", "abi", "refused"),
+    [
+        (Require(fence="namespace"), "pod", 7, "startup.fence-form"),
+        (Require(fence="namespace"), "namespace", 7, None),
+        (Require(fence="namespace"), "loopback-only", 7, None),
+        (Require(fence="pod"), "pod", 7, None),
+        (Require(fence="pod"), "namespace", 7, None),
+        (Require(landlock_abi=6), "namespace", 5, "startup.control-required"),
+        (Require(landlock_abi=6), "namespace", 6, None),
+        (Require(), "pod", 0, None),
+    ],
+)
+def test_a_start_below_the_minimum_is_refused(require, form, abi, refused):
+    with nullcontext() if refused is None else pytest.raises(Refusal, match=refused):
+        check_minimum(require, form=form, landlock_abi=abi)

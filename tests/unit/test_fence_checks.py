@@ -9,14 +9,17 @@ from supervisor.fence import checks, pod, removal
 from supervisor.fence.request import Loopback, PodRequest, Served
 from supervisor.kernel.rtnetlink import Link
 from supervisor.kernel.ruleset import (
+    Carries,
     HeldChain,
     InState,
     Leaving,
     Mark,
     Marked,
     Owner,
+    Protocol,
     State,
     Verdict,
+    Zone,
 )
 
 REQUEST = PodRequest(egress_uid=64998, workload_uid=2001)
@@ -148,8 +151,19 @@ def accepting(name):
 def test_every_filter_chain_of_the_pod_form_drops_by_default():
     chains = [chain for chain in pod.ruleset(REQUEST).chains if chain.kind == "filter"]
 
-    assert {chain.name for chain in chains} == {"output", "input", "forward"}
-    assert {chain.default for chain in chains} == {Verdict.DROP}
+    drops = {chain.name for chain in chains if chain.default is Verdict.DROP}
+    assert drops == {"output", "input", "forward"}
+    # The one other comes before tracking and decides nothing: what it accepts still meets "output".
+    (other,) = (chain for chain in chains if chain.name not in drops)
+    assert other.name == "zones"
+    assert [rule.ending for rule in other.rules] == [None]
+
+
+def test_only_datagrams_are_tracked_apart_and_only_those_of_egress():
+    rules = [rule for chain in pod.ruleset(REQUEST).chains for rule in chain.rules]
+    zoned = [rule for rule in rules if any(isinstance(one, Zone) for one in rule.statements)]
+
+    assert [rule.matches for rule in zoned] == [(Owner(64998), Carries(Protocol.UDP))]
 
 
 @pytest.mark.parametrize("allowed", [None, frozenset({8000})])

@@ -12,6 +12,7 @@ from supervisor.kernel.seccomp_table import roles, toggles, workload
 from supervisor.kernel.seccomp_table.machines import AARCH64, X86_64
 from supervisor.kernel.seccomp_table.model import ALLOW, KILL_PROCESS, AnyBit, Switch, refuse
 from supervisor.kernel.seccomp_table.numbers import NUMBERS
+from supervisor.startup.proof import network
 
 EPERM, ENOSYS, NO_PROTOCOL = map(refuse, (errno.EPERM, errno.ENOSYS, errno.EPROTONOSUPPORT))
 EINVAL = refuse(errno.EINVAL)
@@ -159,6 +160,16 @@ def test_sockets_by_family_type_and_protocol(machine):
         for flags, dirty in itertools.product(FLAGS, DIRTY):
             arguments = (family | dirty, kind | flags | dirty, protocol | dirty)
             assert decide(program, machine, "socket", *arguments) == expected, arguments
+
+
+@pytest.mark.parametrize("machine", MACHINES, **NAMED)
+def test_the_proof_made_again_may_have_every_socket_that_it_sends_from(machine):
+    """Its child inherits the monitor's filter: what that refused, the fence would not be asked."""
+    program = filters.monitor(Toggles(), machine=machine)
+    for (name, kind, protocol, _), family in itertools.product(network.PROTOCOLS, (2, 10)):
+        assert decide(program, machine, "socket", family, kind, protocol) == ALLOW, name
+    for family, kind, protocol in ((2, RAW, 255), (2, STREAM, 262), (17, RAW, 0), (38, 5, 0)):
+        assert decide(program, machine, "socket", family, kind, protocol) != ALLOW
 
 
 @pytest.mark.parametrize("machine", MACHINES, **NAMED)

@@ -9,6 +9,7 @@ import errno
 
 from supervisor.kernel.seccomp_table.model import ALLOW, AnyBit, Case, Rule, Switch, refuse
 from supervisor.kernel.seccomp_table.sockets import (
+    INTERNET_OF_THE_PROOF,
     NETLINK_NETFILTER,
     NETLINK_ROUTE,
     NETLINK_SOCK_DIAG,
@@ -50,8 +51,11 @@ MONITOR = (
     ),
     Rule(
         "socket",
-        socket_decision((NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_NETFILTER)),
-        "as the workload's, and the netlinks that own a fence and find a socket's process",
+        socket_decision(
+            (NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_NETFILTER), INTERNET_OF_THE_PROOF
+        ),
+        "as the workload's, and the netlinks that own a fence and find a socket's process; and what"
+        " the proof, made again in a child of ours, has to send for the fence to refuse it",
     ),
 )
 

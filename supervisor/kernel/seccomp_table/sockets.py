@@ -6,14 +6,16 @@ kernel loads as a module on first use among them. Types are compared without the
 """
 
 import errno
+from typing import NamedTuple
 
 from supervisor.kernel.seccomp_table.model import ALLOW, Case, Decision, Rule, Switch, refuse
 
 # linux/socket.h, linux/net.h, linux/in.h, linux/netlink.h
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
-SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET = 1, 2, 3, 5
+SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_DCCP = 1, 2, 3, 5, 6
 SOCK_TYPE_MASK = 0xF
 IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP = 0, 6, 17
+IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_UDPLITE = 33, 132, 136
 NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_NETFILTER = 0, 4, 12
 
 EPERM = refuse(errno.EPERM)
@@ -22,25 +24,47 @@ EPERM = refuse(errno.EPERM)
 NO_PROTOCOL = refuse(errno.EPROTONOSUPPORT)
 
 _UNIX_TYPES = Case((SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET), ALLOW)
-_INTERNET = Switch(
-    1,
+
+
+class Protocols(NamedTuple):
+    """Socket types of the internet families, and the protocols that each may have."""
+
+    by_type: tuple[tuple[int, tuple[int, ...]], ...]
+
+    def decision(self) -> Decision:
+        """Other types are EPERM, other protocols what a kernel without them says."""
+        cases = (
+            Case((kind,), Switch(2, (Case(protocols, ALLOW),), NO_PROTOCOL))
+            for kind, protocols in self.by_type
+        )
+        return Switch(1, tuple(cases), EPERM, SOCK_TYPE_MASK)
+
+
+INTERNET = Protocols(
     (
-        Case((SOCK_STREAM,), Switch(2, (Case((IPPROTO_IP, IPPROTO_TCP), ALLOW),), NO_PROTOCOL)),
-        Case((SOCK_DGRAM,), Switch(2, (Case((IPPROTO_IP, IPPROTO_UDP), ALLOW),), NO_PROTOCOL)),
-    ),
-    EPERM,
-    SOCK_TYPE_MASK,
+        (SOCK_STREAM, (IPPROTO_IP, IPPROTO_TCP)),
+        (SOCK_DGRAM, (IPPROTO_IP, IPPROTO_UDP)),
+    )
+)
+# What the proof sends against the fence alone, without the workload's filter.
+INTERNET_OF_THE_PROOF = Protocols(
+    (
+        (SOCK_STREAM, (IPPROTO_IP, IPPROTO_TCP)),
+        (SOCK_DGRAM, (IPPROTO_IP, IPPROTO_UDP, IPPROTO_UDPLITE)),
+        (SOCK_SEQPACKET, (IPPROTO_SCTP,)),
+        (SOCK_DCCP, (IPPROTO_DCCP,)),
+    )
 )
 
 
-def socket_decision(netlink_protocols: tuple[int, ...]) -> Decision:
-    """Decide socket(2), with the given netlink protocols."""
+def socket_decision(netlink_protocols: tuple[int, ...], internet: Protocols = INTERNET) -> Decision:
+    """Decide socket(2), with the given protocols of netlink and of the internet families."""
     netlink = Switch(2, (Case(netlink_protocols, ALLOW),), NO_PROTOCOL)
     return Switch(
         0,
         (
             Case((AF_UNIX,), Switch(1, (_UNIX_TYPES,), EPERM, SOCK_TYPE_MASK)),
-            Case((AF_INET, AF_INET6), _INTERNET),
+            Case((AF_INET, AF_INET6), internet.decision()),
             Case((AF_NETLINK,), Switch(1, (Case((SOCK_RAW, SOCK_DGRAM), netlink),), EPERM, 0xF)),
         ),
         EPERM,

@@ -18,6 +18,7 @@ from supervisor.startup.proof.model import Ground, Probe
 
 DENIED = frozenset({errno.EACCES, errno.EPERM})
 MOVED = DENIED | {errno.EXDEV}
+UNCHANGEABLE = DENIED | {errno.EROFS}
 RNDGETENTCNT = 0x80045200  # linux/random.h
 ABI_OF_TRUNCATE, ABI_OF_IOCTL = 3, 5
 # What the monitor puts into ``outside`` before the fork.
@@ -37,6 +38,8 @@ def probes(ground: Ground) -> Iterator[Probe]:
         yield _denied("read /sys", partial(_read, "/sys/devices/system/cpu/online"))
     if ground.landlock_abi >= ABI_OF_IOCTL and "/dev" not in ground.writable:
         yield _denied("device ioctl", partial(_ioctl, "/dev/urandom"))
+    if ground.trust_store:
+        yield from _trust_store(ground.trust_store)
     if ground.outside:
         yield from _outside(ground)
     yield Probe(
@@ -52,6 +55,17 @@ def probes(ground: Ground) -> Iterator[Probe]:
 
 def _denied(name: str, attempt: Callable[[], object], answers: frozenset[int] = DENIED) -> Probe:
     return Probe(name=name, control="files", attempt=attempt, answers=answers)
+
+
+def _trust_store(bundle: str) -> Iterator[Probe]:
+    beside = os.path.join(os.path.dirname(bundle), SCRATCH)
+    for name, attempt, answers in (
+        ("read the trust store", partial(_read, bundle), frozenset[int]()),
+        ("write the trust store", partial(_write, bundle), UNCHANGEABLE),
+        ("remove the trust store", partial(os.unlink, bundle), UNCHANGEABLE),
+        ("write beside the trust store", partial(_create, beside), UNCHANGEABLE),
+    ):
+        yield Probe(name=name, control="trust-store", attempt=attempt, answers=answers)
 
 
 def _outside(ground: Ground) -> Iterator[Probe]:

@@ -7,7 +7,7 @@ from supervisor.fence.request import CAPTURE_PORT, Form
 from supervisor.startup.facts import Facts
 from supervisor.startup.inquiry import address
 from supervisor.startup.proof.model import Ground
-from supervisor.startup.running import Running, fence_of
+from supervisor.startup.running import Running, fence_of, trust_of
 from supervisor.startup.seclusion import PRIVATE_SHM
 from supervisor.startup.steps import StartWorkload
 
@@ -40,6 +40,7 @@ def ground_of(step: StartWorkload, running: Running, facts: Facts) -> Ground:
         landlock_abi=0 if rules.ruleset is None else rules.abi,
         covered=tuple(outcome.resolved for outcome in bound),
         writable=tuple(outcome.resolved for outcome in bound if outcome.rule.writable),
+        trust_store=trust_of(running).path,
         outside="",
     )
 

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, NamedTuple
 
 # The controls of the containment report that probes belong to.
-Control = Literal["network", "files", "system calls", "privileges", "processes"]
+Control = Literal["network", "files", "system calls", "privileges", "processes", "trust-store"]
 
 
 class Sight(NamedTuple):
@@ -39,6 +39,7 @@ class Ground:
     control_address: str  # where the supervisor answers 'report'
     covered: tuple[str, ...]  # paths that the policy gives the workload in any way
     writable: tuple[str, ...]  # those that it may change
+    trust_store: str  # the file; "" if there is none
     outside: str  # a directory that all may write, and the policy does not name; "" if none
 
 

@@ -37,8 +37,9 @@ PROTOCOLS = (
     ("DCCP", SOCK_DCCP, IPPROTO_DCCP, IPPROTO_DCCP),
     ("UDP", socket.SOCK_DGRAM, socket.IPPROTO_UDP, socket.IPPROTO_UDP),
 )
-# What _send makes of a socket that cannot be had at all: no packet was made.
-NO_SOCKET = frozenset({errno.ESOCKTNOSUPPORT})
+# This kernel has no such protocol: no packet can be made. Nothing else may keep a probe from its
+# socket, so the monitor's own filter has these protocols too.
+NO_SOCKET = frozenset({errno.ESOCKTNOSUPPORT, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT})
 REFUSED = frozenset({errno.ECONNREFUSED, errno.EPERM, errno.EACCES, errno.EHOSTUNREACH})
 UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
 # linux/rtnetlink.h, linux/netlink.h
@@ -138,12 +139,7 @@ def _connect(address: str, port: int) -> socket.socket:
 def _send(
     address: str, port: int, kind: int = socket.SOCK_DGRAM, protocol: int = socket.IPPROTO_UDP
 ) -> None:
-    try:
-        tried = socket.socket(_family(address), kind, protocol)
-    except OSError as error:
-        # Not in this kernel; or, once the supervisor runs, refused by the filter it put on itself.
-        raise OSError(errno.ESOCKTNOSUPPORT, str(error)) from error
-    with tried:
+    with socket.socket(_family(address), kind, protocol) as tried:
         tried.settimeout(TIMEOUT_S)
         if kind != socket.SOCK_DGRAM:
             tried.connect((address, port))
