@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -31,6 +32,7 @@ from supervisor.events.vocabulary import Event, TunnelsClosed
 from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 
 if TYPE_CHECKING:
+    from supervisor.egress.faults import Faults
     from supervisor.egress.resolv_conf import ResolvConf
     from supervisor.egress.upstream_proxy import UpstreamProxy
     from supervisor.events.stream import EventStream
@@ -68,6 +70,7 @@ def serve(
     ``sequence`` is the last number of a record that an earlier egress sent.
     """
     status = 1
+    faults: Faults | None = None
     try:
         shed_privileges(spec.uid)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -80,16 +83,26 @@ def serve(
             sequence=sequence,
             observe=counted.observe,
         )
+        faults = _hear_faults(stream)
         run = _prepare(spec, policy, (owners, orders), stream, counted)
         confine(filters.egress())
         run()
         status = 0
-    except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor
-        import sys
-
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 - a forked child must never unwind into the monitor
+        if faults is not None:
+            faults.tell(error)
+        else:
+            sys.excepthook(*sys.exc_info())
     finally:
         os._exit(status)
+
+
+def _hear_faults(stream: "EventStream") -> "Faults":
+    from supervisor.egress.faults import Faults
+
+    faults = Faults("egress", stream.emit)
+    faults.listen()
+    return faults
 
 
 def shed_privileges(uid: int | None) -> None:
