@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 
+from supervisor.events.line import timestamp
 from supervisor.events.probe import Health
 from supervisor.events.text import quoted
 
@@ -78,7 +80,10 @@ def health_of(helpers: Iterable[HelperStatus], *, is_running: bool) -> Health:
 def status_lines(status: Mapping[str, object]) -> Iterator[str]:
     """The answer for people; whatever its fields hold, these are plain lines."""
     for key in SHOWN:
-        yield f"{key:18} {quoted(status.get(key, '-'))}"
+        value = status.get(key, "-")
+        if key == "started" and isinstance(value, float) and isfinite(value):
+            value = timestamp(int(value * 1000))
+        yield f"{key:18} {quoted(value)}"
     helpers = status.get("helpers")
     for one in helpers if isinstance(helpers, list) else ():
         if isinstance(one, dict):
