@@ -163,6 +163,7 @@ def test_case_87_a_denial_says_what_who_where_by_which_rule_and_why_in_both_form
     decision = decided("api.example.com", 8443)
     event = event_of(
         Refused(
+            origin=ORIGIN,
             target=Target(hosts=("api.example.com",), port=8443),
             callers=CALLERS,
             decision=decision,
@@ -178,6 +179,6 @@ def test_case_87_a_denial_says_what_who_where_by_which_rule_and_why_in_both_form
     assert found["dst_endpoint"] == {"hostname": "api.example.com", "port": 8443}
     assert found["status_code"] == "policy.port-not-allowed"
     assert found["status_detail"].startswith("x\n")
-    assert "/usr/bin/curl(812) -> api.example.com:8443 code=policy.port-not-allowed" in line
+    assert "/usr/bin/curl(812) -> api.example.com:8443 id=r-7 code=policy.port-not-allowed" in line
     assert 'cause="x\\nFORGED [policy:lab] ALLOWED"' in line  # one line, and quoted
     assert "\n" not in line
