@@ -19,6 +19,7 @@ sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.par
 import psutil  # noqa: E402
 from support.attack_forms import NAMES, Form, forms  # noqa: E402
 from support.podman import Result, run  # noqa: E402
+from support.records import events_of  # noqa: E402
 from support.sandbox import (  # noqa: E402
     DEBIAN,
     ENTRYPOINT,
@@ -72,8 +73,7 @@ def bare_podman(place: Path) -> float:
 
 
 def stages_of(result: Result) -> dict[str, float]:
-    records = (json.loads(line) for line in result.stderr.splitlines())
-    started = next(record for record in records if record["event"] == "sandbox.started")
+    started = next(one for one in events_of(result.stderr) if one["event"] == "sandbox.started")
     return started["report"]["stages_ms"]
 
 

@@ -2,8 +2,9 @@
 
 import argparse
 
-from supervisor.cli.run_arguments import FORMATS, LEVELS, chosen
+from supervisor.cli.run_arguments import chosen
 from supervisor.errors import Refusal
+from supervisor.events.log import FORMATS, LEVELS
 from supervisor.identity.ids import parse_id
 from supervisor.settings import DEFAULT_SHARED, LOG_FORMAT, LOG_LEVEL, container_environment
 from supervisor.startup.pod import EGRESS_ID, PodSettings

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from policy.decision import Admission as Granted
 from policy.decision import Decision
@@ -26,6 +27,7 @@ from supervisor.egress.authority import HTTP_PORT
 from supervisor.egress.caller import Callers
 from supervisor.egress.denials import Denial, denial_response
 from supervisor.egress.naming import Target
+from supervisor.egress.origin import Origin
 from supervisor.egress.tls_hello import Hello, HelloProblem, HelloReader, NoHello
 from supervisor.errors import Code
 
@@ -100,19 +102,19 @@ class Reset:
     """Reset the client's side, close upstream's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class Opened(NamedTuple):
     """For the event stream: the connection was allowed and dialled."""
 
+    origin: Origin
     target: Target
     callers: Callers
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(NamedTuple):
     """For the event stream: the connection was refused, why, and by which rule."""
 
+    origin: Origin
     target: Target | None
     callers: Callers | None
     decision: Decision | None
@@ -138,7 +140,7 @@ class Admission:
         *,
         target: Target | None,
         is_connect: bool,
-        request_id: str,
+        origin: Origin,
         decide: Decide,
         early: bytes = b"",
     ) -> None:
@@ -146,7 +148,7 @@ class Admission:
         self.target = target
         self.callers: Callers | None = None
         self.decision: Decision | None = None
-        self.request_id = request_id
+        self.origin = origin
         self._is_connect = is_connect
         self._decide = decide
         self._early = early
@@ -197,7 +199,12 @@ class Admission:
         if self.stage is not Stage.REACH or self.decision is None:
             raise RuntimeError(f"nothing was to be reached in stage {self.stage}")
         self._out.append(
-            Opened(target=self._known_target(), callers=self._callers(), decision=self.decision)
+            Opened(
+                origin=self.origin,
+                target=self._known_target(),
+                callers=self._callers(),
+                decision=self.decision,
+            )
         )
         if self._is_connect:
             self._out.append(Say(ESTABLISHED))
@@ -332,6 +339,7 @@ class Admission:
         )
         self._out.append(
             Refused(
+                origin=self.origin,
                 target=self.target,
                 callers=self.callers,
                 decision=self.decision,
@@ -340,7 +348,7 @@ class Admission:
             )
         )
         self._denial = Denial(
-            code=code, cause=cause, request_id=self.request_id, status=status, rule=rule
+            code=code, cause=cause, request_id=self.origin.request_id, status=status, rule=rule
         )
         if self._is_connect and self.stage in (Stage.CALLER, Stage.REACH):
             self._say_http("CONNECT")

@@ -7,6 +7,7 @@ from supervisor.egress import codes
 from supervisor.egress.admit import Opened, Refused
 from supervisor.egress.caller import Callers
 from supervisor.egress.naming import Target
+from supervisor.egress.origin import Origin
 from supervisor.egress.service import NameRefused, Report, RequestEnded, Shed, TunnelEnded
 from supervisor.errors import Code
 from supervisor.events.vocabulary import (
@@ -31,30 +32,36 @@ def event_of(report: Report) -> Event:
         case Opened():
             return ConnectionOpened(
                 actors=_actors(report.callers),
+                source=_source(report.origin),
                 destination=_destination(report.target),
                 why=_why(None, report.decision),
                 rule=_rule(report.decision),
+                request_id=report.origin.request_id,
             )
         case Refused():
             return ConnectionRefused(
                 actors=_actors(report.callers),
+                source=_source(report.origin),
                 destination=None if report.target is None else _destination(report.target),
-                why=_because(report.code, report.cause),
+                why=Why.of(report.code, report.cause),
                 rule=_rule(report.decision),
+                request_id=report.origin.request_id,
             )
         case TunnelEnded():
             return ConnectionClosed(
                 actors=_actors(report.callers),
+                source=_source(report.origin),
                 destination=_destination(report.target),
                 how=report.how.name.lower(),
                 bytes_up=report.bytes_up,
                 bytes_down=report.bytes_down,
                 seconds=report.seconds,
+                request_id=report.origin.request_id,
             )
         case RequestEnded():
             return _request(report)
         case NameRefused():
-            why = _because(codes.NAME_REFUSED, report.why)
+            why = Why.of(codes.NAME_REFUSED, report.why)
             return DnsRefused(name=report.name, kind="any", why=why)
         case Shed():
             return ConnectionShed(limit=report.limit, value=report.value)
@@ -80,6 +87,7 @@ def _request(report: RequestEnded) -> HttpRequest:
         rule=_rule(decision),
         bytes_up=record.bytes_up,
         bytes_down=record.bytes_down,
+        source=Endpoint(ip=str(report.client[0]), port=report.client[1]),
         request_id=record.request_id,
     )
 
@@ -95,6 +103,10 @@ def _actors(callers: Callers | None) -> tuple[Actor, ...]:
     )
 
 
+def _source(origin: Origin) -> Endpoint:
+    return Endpoint(ip=str(origin.address), port=origin.port)
+
+
 def _destination(target: Target) -> Endpoint:
     return _endpoint(target.host, target.port)
 
@@ -106,13 +118,9 @@ def _endpoint(host: str, port: int) -> Endpoint:
     return Endpoint(host=host, port=port)
 
 
-def _because(code: Code, cause: str) -> Why:
-    return Why(code=code.name, cause=cause or code.meaning, remedy=code.remedy)
-
-
 def _why(code: Code | None, decision: Decision | None) -> Why:
     if code is not None:
-        return _because(code, "" if decision is None else decision.detail)
+        return Why.of(code, "" if decision is None else decision.detail)
     return Why(code="") if decision is None else Why(code=decision.code.name)
 
 

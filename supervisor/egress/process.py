@@ -10,8 +10,10 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from supervisor.egress.order_messages import (
@@ -25,9 +27,15 @@ from supervisor.egress.order_messages import (
     decode,
     encode,
 )
+from supervisor.events.event_metrics import EgressMetrics
+from supervisor.events.metrics_page import write_page
+from supervisor.events.vocabulary import Event, TunnelsClosed
 from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 
 if TYPE_CHECKING:
+    from policy.host import Address
+    from policy.index import Index
+    from supervisor.egress.faults import Faults
     from supervisor.egress.resolv_conf import ResolvConf
     from supervisor.egress.upstream_proxy import UpstreamProxy
     from supervisor.events.stream import EventStream
@@ -52,26 +60,52 @@ class EgressSpec:
     # Where nobody can tell programs apart (decisions 16, 36), an entry is for all of them.
     tells_programs: bool = True
     log_json: bool
+    log_level: str = "info"
     log: bool  # write records to stderr, too
+    metrics: int | None = None  # page of supervisor.events.metrics_page, kept by the monitor
 
 
-def serve(spec: EgressSpec, *, policy: bytes, owners: int, orders: int, records: int) -> NoReturn:
-    """Be egress: confine, serve, and end with the process. ``policy`` is the wire form as JSON."""
+def serve(
+    spec: EgressSpec, *, policy: bytes, owners: int, orders: int, records: int, sequence: int = 0
+) -> NoReturn:
+    """Be egress: confine, serve, and end with the process. ``policy`` is the wire form as JSON.
+
+    ``sequence`` is the last number of a record that an earlier egress sent.
+    """
     status = 1
+    faults: Faults | None = None
     try:
         shed_privileges(spec.uid)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        run = _prepare(spec, policy, owners, orders, records)
+        counted = EgressMetrics()
+        stream = record_stream(
+            "egress",
+            records=socket.socket(fileno=records),
+            written=(spec.log_json, spec.log_level) if spec.log else None,
+            sequence=sequence,
+            observe=counted.observe,
+        )
+        faults = _hear_faults(stream)
+        run = _prepare(spec, policy, (owners, orders), stream, counted)
         confine(filters.egress())
         run()
         status = 0
-    except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor
-        import sys
-
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 - a forked child must never unwind into the monitor
+        if faults is not None:
+            faults.tell(error)
+        else:
+            sys.excepthook(*sys.exc_info())
     finally:
         os._exit(status)
+
+
+def _hear_faults(stream: "EventStream") -> "Faults":
+    from supervisor.egress.faults import Faults
+
+    faults = Faults("egress", stream.emit)
+    faults.listen()
+    return faults
 
 
 def shed_privileges(uid: int | None) -> None:
@@ -102,25 +136,31 @@ def confine(program: bytes) -> None:
 
 
 def _prepare(
-    spec: EgressSpec, policy: bytes, owners: int, orders: int, records: int
+    spec: EgressSpec,
+    policy: bytes,
+    channels: tuple[int, int],
+    stream: "EventStream",
+    counted: EgressMetrics,
 ) -> Callable[[], None]:
-    """Import, parse and build everything; what is returned runs confined."""
+    """Import, parse and build everything; what is returned runs confined.
+
+    ``channels``: to the monitor, for questions about owners and for orders.
+    """
     import asyncio
 
     from supervisor.egress.event_records import event_of
-    from supervisor.egress.hosts import parse_hosts
+    from supervisor.egress.hosts import host_gateway, parse_hosts
     from supervisor.egress.resolv_conf import parse_resolv_conf
     from supervisor.egress.server import Descriptors, Egress, Setup, preload
     from supervisor.egress.synthetic import TABLE_SIZE
 
     preload()
     os.ftruncate(spec.names, TABLE_SIZE)  # no change but for the first egress of a sandbox
-    stream = record_stream(
-        "egress", records=socket.socket(fileno=records), log=spec.log, log_json=spec.log_json
-    )
+    hosts = parse_hosts(spec.hosts)
+    compiled = partial(_compile, tells_programs=spec.tells_programs, gateway=host_gateway(hosts))
     setup = Setup(
-        index=_compile(policy, tells_programs=spec.tells_programs),
-        hosts=parse_hosts(spec.hosts),
+        index=compiled(policy),
+        hosts=hosts,
         resolv_conf=spec.servers or parse_resolv_conf(spec.resolv_conf),
         has_ipv6=spec.has_ipv6,
         proxy=spec.proxy,
@@ -131,51 +171,75 @@ def _prepare(
         dns_tcp=_listening(spec.sockets, "dns_tcp"),
         diag=os.dup(spec.sockets["sock_diag"]),
         names=spec.names,
-        monitor=owners,
+        monitor=channels[0],
     )
     egress = Egress(descriptors, setup, lambda report: stream.emit(event_of(report)))
-    channel = socket.socket(fileno=orders)
+    channel = socket.socket(fileno=channels[1])
     channel.setblocking(False)
 
-    def take_orders() -> None:
-        _obey(
-            channel,
-            lambda wire: egress.use_policy(_compile(wire, tells_programs=spec.tells_programs)),
-            egress.stop,
-        )
+    def use_policy(whole: bytes) -> int:
+        return egress.use_policy(compiled(whole))
+
+    def tell_numbers() -> int:
+        status = egress.status()
+        if spec.metrics is not None:
+            write_page(spec.metrics, counted.text(**asdict(status)))
+        return status.tunnels
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        loop.add_reader(channel.fileno(), take_orders)
-
-        async def beat() -> None:
-            channel.send(encode(Order(READY)))
-            while True:
-                await asyncio.sleep(HEARTBEAT_S)
-                stream.tick()
-                channel.send(encode(Order(ALIVE)))
-
+        loop.add_reader(channel.fileno(), lambda: _obey(channel, use_policy, egress.stop, stream))
         async with asyncio.TaskGroup() as tasks:
-            beating = tasks.create_task(beat(), name="heartbeat")
+            beating = tasks.create_task(_beat(channel, stream, tell_numbers), name="heartbeat")
             await egress.run()
             beating.cancel()
 
     return lambda: asyncio.run(main())
 
 
+async def _beat(
+    channel: socket.socket, stream: "EventStream", tell_numbers: Callable[[], int]
+) -> NoReturn:
+    """Serving; from now on say every second that we live."""
+    import asyncio
+
+    channel.send(encode(Order(READY)))
+    while True:
+        await asyncio.sleep(HEARTBEAT_S)
+        stream.tick()
+        channel.send(encode(Order(ALIVE, tell_numbers())))
+
+
 def record_stream(
-    source: str, *, records: socket.socket, log: bool, log_json: bool
+    source: str,
+    *,
+    records: socket.socket,
+    written: tuple[bool, str] | None,
+    sequence: int,
+    observe: Callable[[Event], None],
 ) -> "EventStream":
-    """Records to the container's log, and to the monitor's memory for whoever asks later."""
+    """Records to the monitor's memory, and to the container's log.
+
+    ``observe`` sees each before any limit. ``written``: as JSON or not, and the log's level; None where they are not written there.
+    """
+    from supervisor.events.log import LEAST
     from supervisor.events.sinks import LogSink, SocketSink
-    from supervisor.events.stream import EventStream
+    from supervisor.events.stream import EventStream, Sink
     from supervisor.events.text import warm_up
 
     warm_up()
     to_monitor = SocketSink(records)
-    to_log = LogSink(2, form="json" if log_json else "text")
-    sinks = (to_log, to_monitor) if log else (to_monitor,)
-    return EventStream(source=source, hostname=os.uname().nodename, sinks=sinks)
+    sinks: tuple[Sink, ...] = (to_monitor,)
+    if written is not None:
+        as_json, level = written
+        sinks = (LogSink(2, form="json" if as_json else "text", least=LEAST[level]), to_monitor)
+    return EventStream(
+        source=source,
+        hostname=os.uname().nodename,
+        sinks=sinks,
+        observe=observe,
+        sequence=sequence,
+    )
 
 
 def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:
@@ -183,16 +247,23 @@ def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:
     return tuple(os.dup(sockets[name]) for name in (f"{kind}4", f"{kind}6") if name in sockets)
 
 
-def _compile(policy: bytes, *, tells_programs: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Index, imported late
+def _compile(whole: bytes, *, tells_programs: bool, gateway: "Address | None") -> "Index":
+    """What supervisor.startup.policy put together."""
     from policy.index import CallerMode, compile_policy
     from policy.wire import from_wire
 
     mode: CallerMode = "identified" if tells_programs else "any"
-    return compile_policy(from_wire(json.loads(policy)), mode=mode)
+    document = json.loads(whole)
+    return compile_policy(
+        from_wire(document["policy"]), mode=mode, links=document["links"], gateway=gateway
+    )
 
 
 def _obey(
-    channel: socket.socket, use_policy: Callable[..., None], stop: Callable[[], None]
+    channel: socket.socket,
+    use_policy: Callable[[bytes], int],
+    stop: Callable[[], None],
+    stream: "EventStream",
 ) -> None:
     packet, descriptors, _, _ = socket.recv_fds(channel, MAX_PACKET, 1)
     try:
@@ -203,11 +274,13 @@ def _obey(
         if order.kind != POLICY or len(descriptors) != 1:
             raise ValueError(f"an order that is none: {order.kind!r}")
         try:
-            use_policy(os.pread(descriptors[0], POLICY_BYTES, 0))
+            ended = use_policy(os.pread(descriptors[0], POLICY_BYTES, 0))
         except ValueError as error:
-            channel.send(encode(Order(REJECTED, order.generation, str(error))))
+            channel.send(encode(Order(REJECTED, order.number, str(error))))
         else:
-            channel.send(encode(Order(ACCEPTED, order.generation)))
+            channel.send(encode(Order(ACCEPTED, order.number)))
+            if ended:
+                stream.emit(TunnelsClosed(generation=order.number, times=ended))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)

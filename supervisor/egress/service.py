@@ -4,7 +4,7 @@ import itertools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from policy.decision import Decision
 from policy.index import Index
@@ -13,16 +13,17 @@ from supervisor.egress.caller import Callers, Done
 from supervisor.egress.http1_commands import OpenTunnel, Record
 from supervisor.egress.link import Link
 from supervisor.egress.naming import Names, Target
+from supervisor.egress.origin import Origin
 from supervisor.egress.poller import Poller
 from supervisor.egress.reach import Reacher
 from supervisor.egress.relay import End, Relay
 from supervisor.kernel.sock_diag import End as SocketEnd
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TunnelEnded:
+class TunnelEnded(NamedTuple):
     """A relayed connection is over; seconds since it was opened."""
 
+    origin: Origin
     target: Target
     callers: Callers
     how: End
@@ -31,10 +32,10 @@ class TunnelEnded:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestEnded:
+class RequestEnded(NamedTuple):
     """One plain-HTTP request is over; ``decision`` is policy's, None where it was not asked."""
 
+    client: SocketEnd
     callers: Callers | None
     record: Record
     decision: Decision | None

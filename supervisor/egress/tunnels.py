@@ -1,18 +1,18 @@
 """Hand an admitted connection over to the relay, and judge it again when policy changes."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from policy.decide import decide_connection
 from supervisor.egress.admit import connection_intent
 from supervisor.egress.caller import Callers
 from supervisor.egress.link import Link
 from supervisor.egress.naming import Target
+from supervisor.egress.origin import Origin
 from supervisor.egress.relay import End, Tunnel
 from supervisor.egress.service import Service, TunnelEnded
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelContext:
+class TunnelContext(NamedTuple):
     """What live policy and the closing event need to know about a tunnel."""
 
     target: Target
@@ -25,20 +25,21 @@ def start_tunnel(
     *,
     target: Target,
     callers: Callers,
+    origin: Origin,
     early: tuple[bytes, bytes],
 ) -> None:
     """Relay between the client's and upstream's link; ``early`` goes to upstream and to the client.
 
     What the links have not sent yet goes before that.
     """
-    client, unsent_down = links[0].detach()
-    upstream, unsent_up = links[1].detach()
+    client, upstream = links[0].detach(), links[1].detach()
     service.names.hold(target.host)
 
     def ended(tunnel: Tunnel, how: End) -> None:
         service.names.release(target.host)
         service.report(
             TunnelEnded(
+                origin=origin,
                 target=target,
                 callers=callers,
                 how=how,
@@ -49,20 +50,24 @@ def start_tunnel(
         )
 
     service.relay.start(
-        client=client,
-        upstream=upstream,
-        early=(unsent_up + early[0], unsent_down + early[1]),
+        client=client.sock,
+        upstream=upstream.sock,
+        early=(upstream.unsent + early[0], client.unsent + early[1]),
+        may_read=(client.may_read, upstream.may_read),
         context=TunnelContext(target, callers),
         ended=ended,
     )
 
 
-def end_disallowed_tunnels(service: Service) -> None:
-    """End every tunnel that the policy, which has just changed, does not allow any more."""
+def end_disallowed_tunnels(service: Service) -> int:
+    """End every tunnel that the policy, which has just changed, allows no more; how many."""
+    ended = 0
     for tunnel in service.relay.tunnels:
         context = tunnel.context
         if isinstance(context, TunnelContext) and not _still_allowed(service, context):
             service.relay.end(tunnel, End.POLICY)
+            ended += 1
+    return ended
 
 
 def _still_allowed(service: Service, context: TunnelContext) -> bool:

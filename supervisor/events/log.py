@@ -1,88 +1,124 @@
-"""Event lines on stderr, through structlog; the only module that imports it.
+"""What the monitor says: its events on stderr and in memory, and lines for people.
 
-structlog costs about 40 ms to import, so it is imported with the first record that is written,
-which is after the workload runs unless something has to be said before.
+Records like everybody's (supervisor.events.stream), made without structlog: the first line of that
+would bring asyncio and ssl into the process that holds the privileges.
 """
 
 import os
-from collections.abc import Mapping
-from typing import Any
+import select
+import time
+
+from supervisor.events.event_metrics import MonitorMetrics
+from supervisor.events.sinks import LogSink
+from supervisor.events.stream import Emitted, EventStream, Sink
+from supervisor.events.vocabulary import Event, Severity, StartStep
 
 FORMATS = ("auto", "json", "text")
 LEVELS = ("debug", "info", "warning", "error")
-# A longer text value is cut and marked: nothing that somebody else chose may fill the log.
-VALUE_CHARS = 1024
+# From which severity on a level shows records; ``debug`` also shows the steps of the start.
+LEAST = {
+    "debug": Severity.INFORMATIONAL,
+    "info": Severity.INFORMATIONAL,
+    "warning": Severity.MEDIUM,
+    "error": Severity.HIGH,
+}
+# While something waits for a reader of stderr, how often it is tried again.
+RETRY_S = 1.0
+# A log that nobody reads must not keep the container from ending.
+LAST_WORDS_S = 1.0
 
 
 class Log:
-    """Writes events at or above a level; imports structlog at the first one."""
+    """See the module's text. A Keeper of the monitor's loop while something waits."""
 
-    def __init__(self, *, format: str = "auto", level: str = "info", stream: int = 2) -> None:  # noqa: A002
+    def __init__(
+        self,
+        *,
+        format: str = "auto",  # noqa: A002
+        level: str = "info",
+        stream: int = 2,
+    ) -> None:
         self.as_json = format == "json" or (format == "auto" and not os.isatty(stream))
-        self._threshold = LEVELS.index(level)
+        self.level = level
         self._stream = stream
-        self._logger: Any = None
+        self._sink = LogSink(stream, form="json" if self.as_json else "text", least=LEAST[level])
+        self.counted = MonitorMetrics()
+        self._is_said = False
+        self._memory: Sink | None = None
+        self._tick_at: float | None = None
+        self._events = EventStream(
+            source="monitor",
+            hostname=os.uname().nodename,
+            sinks=(self._write, self._remember),
+            observe=self.counted.observe,
+        )
+
+    @property
+    def sequence(self) -> int:
+        """The last number."""
+        return self._events.sequence
+
+    @property
+    def dropped(self) -> int:
+        """How many records were lost."""
+        return sum(self._events.dropped.values())
+
+    def remember(self, memory: Sink) -> None:
+        """From now on records also go there: for ``events``."""
+        self._memory = memory
 
     def raise_level(self, level: str) -> None:
         """From now on only ``level`` and above: a raw terminal belongs to the workload."""
-        self._threshold = max(self._threshold, LEVELS.index(level))
+        self._sink.least = max(self._sink.least, LEAST[level])
 
     def say(self, text: str) -> None:
         """Write lines for a person, outside the event stream."""
         os.write(self._stream, text.encode("utf-8", "backslashreplace") + b"\n")
 
-    def emit(self, name: str, *, level: str = "info", **fields: object) -> None:
-        """Write one event: ``name`` is dotted, ``fields`` are plain JSON values."""
-        if LEVELS.index(level) < self._threshold:
+    def emit(self, event: Event, *, for_people: str | None = None) -> None:
+        """Record one event; a log for people gets ``for_people`` instead of its line, if given."""
+        if isinstance(event, StartStep) and self.level != "debug":
             return
-        if self._logger is None:
-            self._logger = self._build()
-        getattr(self._logger, level)(name, **{key: _cut(value) for key, value in fields.items()})
+        self._is_said = for_people is not None and not self.as_json
+        if for_people is not None and self._is_said:
+            self.say(for_people)
+        self._events.emit(event)
+        self._is_said = False
+        self._plan()
 
-    def warm_up(self) -> None:
-        """Import what is imported with the first record: a confined process cannot later."""
-        self._logger = self._build()
+    def finish(self) -> None:
+        """Write what waits, if somebody reads it within LAST_WORDS_S."""
+        end = time.monotonic() + LAST_WORDS_S
+        poll = select.poll()
+        poll.register(self._stream, select.POLLOUT)
+        while self._events.is_waiting and (left := end - time.monotonic()) > 0:
+            poll.poll(left * 1000)
+            self._events.tick()
 
-    def _build(self) -> Any:  # noqa: ANN401 - what structlog returns
-        import structlog
+    def pids(self) -> frozenset[int]:
+        """See Keeper."""
+        return frozenset()
 
-        renderer = structlog.processors.JSONRenderer() if self.as_json else render_text
-        return structlog.wrap_logger(
-            _Writer(self._stream),
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                renderer,
-            ],
-            wrapper_class=structlog.BoundLogger,
-        )
+    def deadline(self) -> float | None:
+        """See Keeper."""
+        return self._tick_at
 
+    def on_time(self, now: float) -> None:
+        """See Keeper."""
+        del now
+        self._tick_at = None
+        self._events.tick()
+        self._plan()
 
-class _Writer:
-    """The innermost logger: whole lines, one write each."""
+    def on_exit(self, pid: int, status: int, now: float) -> None:
+        """See Keeper."""
 
-    def __init__(self, stream: int) -> None:
-        self._stream = stream
+    def _plan(self) -> None:
+        if self._events.is_waiting and self._tick_at is None:
+            self._tick_at = time.monotonic() + RETRY_S
 
-    def msg(self, line: str) -> None:
-        os.write(self._stream, line.encode("utf-8", "backslashreplace") + b"\n")
+    def _write(self, emitted: Emitted) -> bool:
+        return self._is_said or self._sink(emitted)
 
-    debug = info = warning = error = msg
-
-
-def _cut(value: object) -> object:
-    if isinstance(value, str) and len(value) > VALUE_CHARS:
-        return f"{value[:VALUE_CHARS]}… ({len(value)} characters)"
-    return value
-
-
-def render_text(_: object, __: str, event: Mapping[str, Any]) -> str:
-    """One readable line; every value is quoted so that none can forge another line."""
-    from json import dumps
-
-    shown = [
-        f"{key}={dumps(value, default=str, ensure_ascii=True)}"
-        for key, value in event.items()
-        if key not in ("event", "timestamp", "level")
-    ]
-    return " ".join([event["timestamp"], event["level"].upper(), event["event"], *shown])
+    def _remember(self, emitted: Emitted) -> bool:
+        return self._memory is None or self._memory(emitted)

@@ -1,8 +1,9 @@
 """From an event to its record: a plain JSON object in the shape of OCSF 1.8.0. Pure.
 
 Classes used: Network Activity 4001, HTTP Activity 4002, DNS Activity 4003, Detection Finding 2004,
-Device Config State Change 5019, Process Activity 1007, Application Error 6008. What OCSF has no
-place for is under ``unmapped``. ``metadata.event_code`` is our own, stable name of the event.
+Device Config State Change 5019, Process Activity 1007, Application Lifecycle 6002, Application
+Error 6008. What OCSF has no place for is under ``unmapped``. ``metadata.event_code`` is our own,
+stable name of the event.
 
 Source: https://schema.ocsf.io/1.8.0
 """
@@ -70,12 +71,23 @@ _BUILDERS: dict[type, Callable[[Any], Body]] = {
     v.AttemptBlocked: network.blocked,
     v.PolicyLoaded: own.loaded,
     v.PolicyRejected: own.rejected,
+    v.PolicyNeedsRestart: own.needs_restart,
     v.TunnelsClosed: own.tunnels,
-    v.HelperDied: own.died,
+    v.UpstreamChosen: own.upstream,
+    v.HelperReady: own.ready,
     v.HelperRestarted: own.restarted,
+    v.HelperDied: own.died,
+    v.HelperFault: own.helper_fault,
     v.HelperGaveUp: own.gave_up,
+    v.StartStep: own.step,
+    v.StartRefused: own.start_refused,
     v.SandboxStarted: own.started,
     v.SandboxEnded: own.sandbox_ended,
+    v.FenceInstalled: own.fence_installed,
+    v.SidecarStarted: own.sidecar_started,
+    v.SidecarEnded: own.sidecar_ended,
+    v.PodMessage: own.pod_message,
+    v.Fault: own.fault,
     v.Drift: own.drift,
     v.Finding: own.finding,
     v.DenialsSummed: network.summed,

@@ -112,7 +112,7 @@ def request(event: v.HttpRequest) -> Body:
     """See HttpRequest."""
     is_through = event.verdict is not Verdict.DENY
     method = clean(event.method)
-    fields = connection(event.actors, None, event.destination)
+    fields = connection(event.actors, event.source, event.destination)
     fields |= traffic(event.bytes_up, event.bytes_down)
     fields |= judged(event.verdict, event.why, event.rule)
     url: Json = {"scheme": "http", "path": url_path(event.path)}

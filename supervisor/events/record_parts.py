@@ -18,6 +18,7 @@ DISPOSITION_ALLOWED, DISPOSITION_BLOCKED = 1, 2
 DISPOSITION_LOGGED = 17  # let through, and told: audit mode
 SUCCESS, FAILURE = 1, 2  # status_id
 OTHER = 99
+UNKNOWN = "unknown"  # a process that could not be told
 OUTBOUND = 2  # connection_info.direction_id
 
 
@@ -36,6 +37,7 @@ DNS = Class(4003, "DNS Activity", 4, "Network Activity")
 FINDING = Class(2004, "Detection Finding", 2, "Findings")
 CONFIG = Class(5019, "Device Config State Change", 5, "Discovery")
 PROCESS = Class(1007, "Process Activity", 1, "System Activity")
+LIFECYCLE = Class(6002, "Application Lifecycle", 6, "Application Activity")
 ERROR = Class(6008, "Application Error", 6, "Application Activity")
 
 
@@ -74,7 +76,7 @@ def _actor(actor: v.Actor) -> Json:
         if parent is not None:
             one["parent_process"] = parent
         parent = one
-    found: Json = {"name": "unknown" if actor.binary is None else clean(actor.binary)}
+    found: Json = {"name": UNKNOWN if actor.binary is None else clean(actor.binary)}
     if actor.pid is not None:
         found["pid"] = actor.pid
     if parent is not None:
@@ -139,7 +141,7 @@ def unmapped(
     if len(actors) > 1:  # a socket with several holders: policy allowed, or not, every one
         found["holders"] = len(actors)
         found["other_holders"] = [
-            {"name": clean(one.binary or "unknown"), "pid": one.pid} for one in actors[1:ACTORS]
+            {"name": clean(one.binary or UNKNOWN), "pid": one.pid} for one in actors[1:ACTORS]
         ]
     if why is not None and why.remedy:
         found["remedy"] = clean(why.remedy)

@@ -13,9 +13,10 @@ from supervisor.events.stream import Emitted
 
 
 class LogSink:
-    """Lines on a descriptor, JSON or readable."""
+    """Lines on a descriptor, JSON or readable; records below ``least`` are not for this log."""
 
-    def __init__(self, descriptor: int, *, form: str) -> None:
+    def __init__(self, descriptor: int, *, form: str, least: int = 0) -> None:
+        self.least = least
         self._descriptor = descriptor
         self._as_json = form == "json"
         self._poll = select.poll()
@@ -27,6 +28,8 @@ class LogSink:
         The descriptor is shared with the workload, so it cannot be made non-blocking; a longer
         line (a record with many long names) may wait for the log's reader.
         """
+        if emitted.record["severity_id"] < self.least:
+            return True
         if not self._poll.poll(0):
             return False
         line = emitted.json if self._as_json else emitted.text

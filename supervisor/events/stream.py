@@ -65,6 +65,11 @@ class _Outlet:
         self._sink = sink
         self._waiting: deque[Emitted] = deque()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something has still to be written."""
+        return bool(self._waiting)
+
     def put(self, emitted: Emitted) -> bool:
         """Whether it was written or waits."""
         if self.drain() and self._sink(emitted):
@@ -84,7 +89,10 @@ class _Outlet:
 
 
 class EventStream:
-    """See the module's text. ``observe`` sees every event, for metrics, before any limit."""
+    """See the module's text. ``observe`` sees every event, for metrics, before any limit.
+
+    ``sequence`` is the last number that an earlier process of the same name used.
+    """
 
     def __init__(
         self,
@@ -93,11 +101,12 @@ class EventStream:
         hostname: str,
         sinks: tuple[Sink, ...],
         observe: Callable[[Event], None] | None = None,
+        sequence: int = 0,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.source = source
-        self.sequence = 0
+        self.sequence = sequence
         self.denials = DenialTable()
         self.dropped = dict.fromkeys(Lane, 0)
         self._hostname = hostname
@@ -110,6 +119,11 @@ class EventStream:
         self._first_lost = self._last_lost = 0
         self._summary_at = now
         self._sums_at = now + SUMS_S
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether ``tick`` has something to write, now or within a second."""
+        return bool(self._untold) or any(outlet.is_waiting for outlet in self._outlets)
 
     def emit(self, event: Event) -> None:
         """Number, count and write one event, as far as its lane's limit goes."""

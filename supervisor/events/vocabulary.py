@@ -7,8 +7,11 @@ record, never here. Sizes are bytes, durations seconds. To be built by keyword; 
 dataclasses cost the start 9 ms more.
 """
 
+from collections.abc import Mapping
 from enum import Enum, IntEnum
 from typing import NamedTuple
+
+from supervisor.errors import Code, Refusal
 
 
 class Lane(IntEnum):
@@ -71,6 +74,16 @@ class Why(NamedTuple):
     cause: str = ""
     remedy: str = ""
 
+    @classmethod
+    def of(cls, code: Code, cause: str = "") -> "Why":
+        """A code of ours, with the facts of this case where it has any of its own."""
+        return cls(code=code.name, cause=cause or code.meaning, remedy=code.remedy)
+
+    @classmethod
+    def refused(cls, refusal: Refusal) -> "Why":
+        """What a Refusal says."""
+        return cls(code=refusal.code.name, cause=refusal.cause, remedy=refusal.remedy)
+
 
 class ConnectionOpened(NamedTuple):
     """Policy allowed a connection and upstream is connected."""
@@ -128,6 +141,7 @@ class HttpRequest(NamedTuple):
     rule: Rule | None = None
     bytes_up: int = 0
     bytes_down: int = 0
+    source: Endpoint | None = None
     request_id: str | None = None
 
 
@@ -153,23 +167,52 @@ class AttemptBlocked(NamedTuple):
 
 
 class PolicyLoaded(NamedTuple):
-    """A generation of the policy is in force; ``closed`` connections ended because of it."""
+    """A generation of the policy is in force; the one that the sandbox started with is 0."""
 
     generation: int
-    closed: int = 0
 
 
 class PolicyRejected(NamedTuple):
-    """A new policy was bad; the last good generation stays in force."""
+    """A new policy was bad; ``generation``, the last good one, stays in force."""
 
     generation: int
     why: Why
+
+
+class PolicyNeedsRestart(NamedTuple):
+    """Sections that hold from start to end are other ones in the new policy: not in force."""
+
+    sections: tuple[str, ...]
 
 
 class TunnelsClosed(NamedTuple):
     """Connections whose verdict changed with the policy were ended."""
 
     generation: int
+    times: int
+
+
+class UpstreamChosen(NamedTuple):
+    """Egress reaches the world in another way than the container's own: never a secret."""
+
+    resolvers: tuple[str, ...] = ()
+    proxy: str | None = None
+    asked_for: str | None = None  # what the proxy is asked for: names, or checked addresses
+    has_credentials: bool = False
+
+
+class HelperReady(NamedTuple):
+    """A helper serves for the first time."""
+
+    helper: str
+    pid: int
+
+
+class HelperRestarted(NamedTuple):
+    """A helper serves again, on the same sockets; ``times`` is how often it was started again."""
+
+    helper: str
+    pid: int
     times: int
 
 
@@ -182,11 +225,12 @@ class HelperDied(NamedTuple):
     restart_s: float
 
 
-class HelperRestarted(NamedTuple):
-    """A helper serves again, on the same sockets."""
+class HelperFault(NamedTuple):
+    """A helper hangs, or says what none of ours says; mostly it is ended for it."""
 
     helper: str
-    pid: int
+    pid: int | None
+    why: Why
 
 
 class HelperGaveUp(NamedTuple):
@@ -197,13 +241,28 @@ class HelperGaveUp(NamedTuple):
     why: Why
 
 
+class StartStep(NamedTuple):
+    """A step of the start begins; told at the log level ``debug`` only."""
+
+    step: str
+    what: str
+
+
+class StartRefused(NamedTuple):
+    """The workload was not started; ``status`` is our own exit status."""
+
+    status: int
+    why: Why
+
+
 class SandboxStarted(NamedTuple):
-    """The workload runs, confined."""
+    """The workload runs, confined; ``report`` is the containment report, JSON values only."""
 
     pid: int
     user: str
     uid: int
     gid: int
+    report: Mapping[str, object] | None = None
 
 
 class SandboxEnded(NamedTuple):
@@ -212,6 +271,51 @@ class SandboxEnded(NamedTuple):
     pid: int
     status: int
     why: Why | None = None
+
+
+class FenceInstalled(NamedTuple):
+    """``net-init`` closed the pod's network; what ``sidecar`` finds there."""
+
+    rules: int
+    ipv6: bool
+    table_owned: bool
+
+
+class SidecarStarted(NamedTuple):
+    """The sidecar serves the pod; ``report`` is what holds there, JSON values only."""
+
+    pid: int
+    is_degraded: bool
+    report: Mapping[str, object] | None = None
+
+
+class SidecarEnded(NamedTuple):
+    """The sidecar is over; ``why`` where it was not the agent's own end."""
+
+    pid: int
+    status: int
+    why: Why | None = None
+
+
+class PodMessage(NamedTuple):
+    """What passes between the two halves of a pod; ``name`` is one of ours, as in ``agent.attached``.
+
+    ``pid`` and ``uid`` are the other half's, where they are known.
+    """
+
+    name: str
+    pid: int | None = None
+    uid: int | None = None
+    why: Why | None = None
+
+
+class Fault(NamedTuple):
+    """A process of ours met an error that it did not expect; ``trace`` is where, innermost last."""
+
+    process: str
+    kind: str
+    cause: str
+    trace: tuple[str, ...] = ()
 
 
 class Drift(NamedTuple):
@@ -264,12 +368,23 @@ Event = (
     | AttemptBlocked
     | PolicyLoaded
     | PolicyRejected
+    | PolicyNeedsRestart
     | TunnelsClosed
-    | HelperDied
+    | UpstreamChosen
+    | HelperReady
     | HelperRestarted
+    | HelperDied
+    | HelperFault
     | HelperGaveUp
+    | StartStep
+    | StartRefused
     | SandboxStarted
     | SandboxEnded
+    | FenceInstalled
+    | SidecarStarted
+    | SidecarEnded
+    | PodMessage
+    | Fault
     | Drift
     | Finding
     | DenialsSummed

@@ -4,15 +4,17 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from supervisor.events.frames import MAX_FRAME, FrameError
 from supervisor.events.log import Log
+from supervisor.events.metrics_page import clear_page
 from supervisor.events.status import HelperStatus
 from supervisor.monitor import codes
 from supervisor.monitor.blocked_watcher import ALIVE, watch
 from supervisor.monitor.helper import Helper
 from supervisor.monitor.loop import Loop
+from supervisor.monitor.record_server import Source
 
 MESSAGES_PER_TURN = 64  # the loop has signals to hear, too
 
@@ -21,8 +23,8 @@ class BlockedKeeper:
     """A Keeper of the monitor's loop.
 
     ``nflog`` is the bound socket, which outlives every watcher; ``uid`` the watcher's, None where
-    we cannot change ours; ``on_record`` gets each record as it came, and raises FrameError for
-    what is none. With ``writes_log`` the watcher writes them to stderr, too.
+    we cannot change ours; ``source`` takes each record as it came. With ``writes_log`` the watcher
+    writes them to stderr, too; ``metrics`` is its page of numbers.
     """
 
     def __init__(
@@ -30,20 +32,20 @@ class BlockedKeeper:
         *,
         nflog: int,
         uid: int | None,
-        on_record: Callable[[bytes], None],
+        source: Source,
         writes_log: bool,
+        metrics: int | None,
         loop: Loop,
         log: Log,
     ) -> None:
         self._nflog = nflog
         self._uid = uid
-        self._on_record = on_record
+        self._source = source
         self._writes_log = writes_log
-        self._log_json = log.as_json
+        self._metrics = metrics
+        self._log_json, self._log_level = log.as_json, log.level
         self._loop = loop
         self._channel: socket.socket | None = None
-        self._starts = 0
-        self._is_ready = False
         self._helper = Helper(
             name="watcher",
             fork=self._fork,
@@ -54,10 +56,7 @@ class BlockedKeeper:
 
     def status(self) -> HelperStatus:
         """For ``status``."""
-        state = "down" if self._channel is None else "serving" if self._is_ready else "starting"
-        return HelperStatus(
-            name="watcher", pid=self._helper.pid, state=state, restarts=self._starts - 1
-        )
+        return self._helper.status()
 
     def start(self) -> None:
         """Fork the watcher."""
@@ -81,7 +80,8 @@ class BlockedKeeper:
             self._loop.unwatch(self._channel.fileno())
             self._channel.close()
             self._channel = None
-            self._is_ready = False
+            if self._metrics is not None:
+                clear_page(self._metrics)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -111,9 +111,11 @@ class BlockedKeeper:
                 channel=theirs.detach(),
                 log=self._writes_log,
                 log_json=self._log_json,
+                log_level=self._log_level,
+                sequence=self._source.last,
+                metrics=self._metrics,
             )
         theirs.close()
-        self._starts += 1
         self._channel = ours
         self._loop.watch(ours.fileno(), self._on_message)
         return pid
@@ -129,12 +131,11 @@ class BlockedKeeper:
             if not packet:  # it is ending
                 self._loop.unwatch(self._channel.fileno())
                 return
-            self._helper.heard()
-            self._is_ready = True
+            self._helper.serves()
             if packet == ALIVE:
                 continue
             try:
-                self._on_record(packet)
+                self._source.take(packet)
             except FrameError as error:
                 self._helper.broke_protocol(str(error))
                 return

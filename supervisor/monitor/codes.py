@@ -67,8 +67,33 @@ WATCHER_CRASH_LOOP = Code(
     "The watcher that reports blocked attempts ended again and again, so the workload was ended.",
     "The events before this one hold its last words; the container's memory limit is a usual reason.",
 )
+RESPONDER_CRASH_LOOP = Code(
+    "monitor.responder-crash-loop",
+    "The process that answers on the metrics socket ended again and again, so the workload was ended.",
+    "The events before this one hold its last words; the container's memory limit is a usual reason.",
+)
 FENCE_CHANGED = Code(
     "monitor.fence-changed",
     "Somebody changed the rules of the fence while the workload ran, so the workload was ended.",
     "Nothing beside the supervisor may change nftables in this network namespace.",
+)
+HELPER_SILENT = Code(
+    "monitor.helper-silent",
+    "A helper said nothing for so long that it hangs; it is ended and another one takes its place.",
+    "A stopped process, a machine out of memory or a disk that does not answer are usual reasons.",
+)
+HELPER_PROTOCOL = Code(
+    "monitor.helper-protocol",
+    "A helper said something that none of ours says; it is ended and another one takes its place.",
+    "This must never happen: report it, with the events before this one.",
+)
+HELPER_UNREACHABLE = Code(
+    "monitor.helper-unreachable",
+    "A helper did not take an answer that it asked for.",
+    "It gives the question up by itself; if this repeats, look at the machine's load.",
+)
+POLICY_NOT_TAKEN = Code(
+    "policy.not-taken",
+    "Egress could not use a new policy, so the one before it stays in force.",
+    "The cause is its own; a policy that 'policy check' accepts is taken unless memory is short.",
 )

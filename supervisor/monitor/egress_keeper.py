@@ -13,20 +13,23 @@ from dataclasses import dataclass, field
 
 from supervisor.egress import order_messages as orders
 from supervisor.egress.owner_messages import (
-    QUESTION_SIZE,
+    QUESTIONS_SIZE,
     MessageError,
-    decode_question,
+    decode_questions,
     encode_answer,
 )
 from supervisor.egress.process import EgressSpec, serve
 from supervisor.events.frames import MAX_FRAME, FrameError
 from supervisor.events.log import Log
+from supervisor.events.metrics_page import clear_page
 from supervisor.events.status import HelperStatus
+from supervisor.events.vocabulary import PolicyLoaded, PolicyRejected, Why
 from supervisor.kernel.memfd import sealed
 from supervisor.monitor import codes
 from supervisor.monitor.helper import Helper
 from supervisor.monitor.loop import Loop
 from supervisor.monitor.owners import Found, Owners
+from supervisor.monitor.record_server import Source
 
 PATIENCE_S = 10.0  # how long connections may wait for a dead egress before they are reset
 RESETS_PER_TURN = 64
@@ -40,7 +43,6 @@ class _Running:
     owners: socket.socket
     orders: socket.socket
     records: socket.socket
-    ready: bool = False
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class _Policy:
 
     current: bytes
     generation: int = 0
+    in_force: int = 0
     tried: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -63,7 +66,7 @@ class EgressKeeper:
         workload: tuple[int, int] | None,
         loop: Loop,
         log: Log,
-        on_record: Callable[[bytes], None],
+        source: Source,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._workload = workload
@@ -79,11 +82,11 @@ class EgressKeeper:
             log=log,
         )
         self._owners = Owners(workload=workload, ours=self._ours)
-        self._on_packet = on_record
+        self._source = source
         self._on_ready = on_ready
         self._not_workload: frozenset[int] = frozenset()
-        self._starts = 0
         self._running: _Running | None = None
+        self.tunnels = 0  # that lived when egress last said so, within a second
         self._down_since: float | None = None
 
     def start(self) -> None:
@@ -105,6 +108,7 @@ class EgressKeeper:
                 owners=their_owners.detach(),
                 orders=their_order.detach(),
                 records=their_records.detach(),
+                sequence=self._source.last,
             )
         their_owners.close()
         their_order.close()
@@ -112,7 +116,6 @@ class EgressKeeper:
         for channel in (owners, order, records):
             channel.setblocking(False)
         self._running = _Running(owners, order, records)
-        self._starts += 1
         self._loop.watch(owners.fileno(), self._on_question)
         self._loop.watch(order.fileno(), self._on_order)
         self._loop.watch(records.fileno(), self._on_record)
@@ -123,7 +126,7 @@ class EgressKeeper:
         self._policy.generation += 1
         generation = self._policy.generation
         if self._running is None:
-            self._policy.current = policy  # the next egress starts with it
+            self._take(generation, policy)  # the next egress starts with it
             return generation
         self._policy.tried[generation] = policy
         memory = sealed("policy", policy)
@@ -131,7 +134,7 @@ class EgressKeeper:
             packet = orders.encode(orders.Order(orders.POLICY, generation))
             socket.send_fds(self._running.orders, [packet], [memory])
         except OSError as error:
-            self._log.emit("policy.rejected", level="error", cause=f"egress: {error.strerror}")
+            self._rejected(generation, error.strerror or "no answer")
         finally:
             os.close(memory)
         return generation
@@ -172,6 +175,9 @@ class EgressKeeper:
             self._loop.unwatch(channel.fileno())
             channel.close()
         self._running = None
+        self.tunnels = 0
+        if self._spec.metrics is not None:
+            clear_page(self._spec.metrics)
         self._owners = Owners(workload=self._workload, ours=self._ours)
         if self._down_since is None:
             self._down_since = now
@@ -179,16 +185,18 @@ class EgressKeeper:
     def _on_question(self) -> None:
         if self._running is None:
             return
-        packet = _receive(self._running.owners, QUESTION_SIZE)
+        packet = _receive(self._running.owners, QUESTIONS_SIZE)
         if packet is None:
             return
         try:
-            refused = self._owners.ask(decode_question(packet))
+            questions = decode_questions(packet)
         except MessageError as error:
             self._helper.broke_protocol(str(error))
             return
-        if refused is not None:
-            self._answer(refused)
+        for question in questions:
+            refused = self._owners.ask(question)
+            if refused is not None:
+                self._answer(refused)
 
     def _answer(self, found: Found) -> None:
         try:
@@ -197,10 +205,7 @@ class EgressKeeper:
                 socket.send_fds(self._running.owners, [packet], list(found.descriptors))
         except OSError as error:
             # Egress asks at most what its queue takes; it gives a question up by itself.
-            self._log.emit("helper.unreachable", level="warning", cause=error.strerror)
-        finally:
-            for descriptor in found.descriptors:
-                os.close(descriptor)
+            self._helper.complain(codes.HELPER_UNREACHABLE, error.strerror or "")
 
     def _on_order(self) -> None:
         if self._running is None:
@@ -215,15 +220,15 @@ class EgressKeeper:
             return
         self._helper.heard()
         if order.kind == orders.READY:
-            self._running.ready = True
             self._down_since = None
-            self._log.emit("egress.ready", pid=self._helper.pid)
+            self._helper.serves()
             self._on_ready()
+        elif order.kind == orders.ALIVE:
+            self.tunnels = order.number
         elif order.kind == orders.ACCEPTED:
-            self._accepted(order.generation)
+            self._accepted(order.number)
         elif order.kind == orders.REJECTED:
-            self._policy.tried.pop(order.generation, None)
-            self._log.emit("policy.rejected", level="error", cause=order.text)
+            self._rejected(order.number, order.text)
 
     def _on_record(self) -> None:
         if self._running is None:
@@ -232,31 +237,32 @@ class EgressKeeper:
         if packet is None:
             return
         try:
-            self._on_packet(packet)
+            self._source.take(packet)
         except FrameError as error:
             self._helper.broke_protocol(str(error))
 
     def status(self) -> HelperStatus:
         """For ``status``."""
-        running = self._running
-        state = "down" if running is None else "serving" if running.ready else "starting"
-        return HelperStatus(
-            name="egress",
-            pid=self._helper.pid,
-            state=state,
-            restarts=self._starts - 1,
-        )
+        return self._helper.status()
 
     @property
     def generation(self) -> int:
-        """How many policies were offered after the first."""
-        return self._policy.generation
+        """The policy in force; 0 is the first one."""
+        return self._policy.in_force
 
     def _accepted(self, generation: int) -> None:
         policy = self._policy.tried.pop(generation, None)
         if policy is not None:
-            self._policy.current = policy
-            self._log.emit("policy.loaded", generation=generation)
+            self._take(generation, policy)
+
+    def _take(self, generation: int, policy: bytes) -> None:
+        self._policy.current, self._policy.in_force = policy, generation
+        self._log.emit(PolicyLoaded(generation=generation))
+
+    def _rejected(self, generation: int, cause: str) -> None:
+        self._policy.tried.pop(generation, None)
+        why = Why.of(codes.POLICY_NOT_TAKEN, cause)
+        self._log.emit(PolicyRejected(generation=self._policy.in_force, why=why))
 
     def reset_waiting(self) -> None:
         """Reset the connections that wait for egress, at most RESETS_PER_TURN of each listener."""

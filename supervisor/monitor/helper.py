@@ -7,6 +7,16 @@ from collections.abc import Callable
 
 from supervisor.errors import Code
 from supervisor.events.log import Log
+from supervisor.events.status import HelperStatus
+from supervisor.events.vocabulary import (
+    HelperDied,
+    HelperFault,
+    HelperGaveUp,
+    HelperReady,
+    HelperRestarted,
+    Why,
+)
+from supervisor.monitor import codes
 from supervisor.monitor.loop import Loop
 from supervisor.monitor.restarts import Restarts
 
@@ -32,6 +42,8 @@ class Helper:
         self._loop = loop
         self._log = log
         self._restarts = Restarts()
+        self._starts = 0
+        self._serves = False
         self._start_at: float | None = None
         self._silent_at = 0.0
 
@@ -39,7 +51,30 @@ class Helper:
         """Fork it."""
         self._start_at = None
         self._silent_at = time.monotonic() + START_S
+        self._serves = False
+        self._starts += 1
         self.pid = self._fork()
+
+    def status(self) -> HelperStatus:
+        """For ``status`` and probes."""
+        if self.pid is None:
+            state = "crash-loop" if self._restarts.is_loop(now=time.monotonic()) else "down"
+        else:
+            state = "serving" if self._serves else "starting"
+        restarts = max(0, self._starts - 1)
+        return HelperStatus(name=self._name, pid=self.pid, state=state, restarts=restarts)
+
+    def serves(self) -> None:
+        """It said that it serves."""
+        self.heard()
+        if self._serves or self.pid is None:
+            return
+        self._serves = True
+        if self._starts == 1:
+            self._log.emit(HelperReady(helper=self._name, pid=self.pid))
+        else:
+            again = self._starts - 1
+            self._log.emit(HelperRestarted(helper=self._name, pid=self.pid, times=again))
 
     def heard(self) -> None:
         """It said something."""
@@ -52,8 +87,13 @@ class Helper:
 
     def broke_protocol(self, cause: str) -> None:
         """What a helper says is not trusted: a broken one is ended and replaced."""
-        self._log.emit("helper.protocol", level="error", helper=self._name, cause=cause)
+        self.complain(codes.HELPER_PROTOCOL, cause)
         self.end()
+
+    def complain(self, code: Code, cause: str = "") -> None:
+        """Record that something is wrong with it."""
+        why = Why.of(code, cause)
+        self._log.emit(HelperFault(helper=self._name, pid=self.pid, why=why))
 
     def pids(self) -> frozenset[int]:
         """See Keeper."""
@@ -66,7 +106,7 @@ class Helper:
     def on_time(self, now: float) -> None:
         """See Keeper."""
         if self.pid is not None and now >= self._silent_at:
-            self._log.emit("helper.silent", level="error", helper=self._name, pid=self.pid)
+            self.complain(codes.HELPER_SILENT)
             self.end()
             self._silent_at = now + SILENCE_S
         if self._start_at is not None and now >= self._start_at:
@@ -80,11 +120,10 @@ class Helper:
         code = os.waitstatus_to_exitcode(status)
         self._start_at = self._restarts.next_start(now=now)
         if self._start_at is None:
-            self._log.emit("helper.given-up", level="error", helper=self._name, status=code)
+            why = Why.of(self._crash_loop)
+            self._log.emit(HelperGaveUp(helper=self._name, status=code, why=why))
             self._loop.fail(self._crash_loop)
         else:
             delay = round(self._start_at - now, 3)
-            self._log.emit(
-                "helper.died", level="error", helper=self._name, status=code, restart_s=delay
-            )
+            self._log.emit(HelperDied(helper=self._name, pid=pid, status=code, restart_s=delay))
         return True

@@ -16,9 +16,10 @@ from supervisor.events.follow import (
     LineReader,
     parse_object,
 )
-from supervisor.events.frames import decode
+from supervisor.events.frames import Frame, FrameError, decode
 from supervisor.events.ring import EventRing
 from supervisor.events.status import Status
+from supervisor.events.stream import Emitted
 from supervisor.events.text import as_json
 from supervisor.monitor.control_client import default_address
 from supervisor.monitor.loop import Loop
@@ -28,6 +29,27 @@ RETRY_S = 0.05  # for a reader whose socket is full
 PATIENCE_S = 10.0  # a reader that takes nothing for this long is cut
 FRAMES_PER_TURN = 256  # to one reader, before the loop looks at anything else
 RECEIVE_BYTES = 4096
+# More than a stream can drop in a year: what jumps further is none of ours.
+LARGEST_GAP = 1 << 32
+
+
+class Source:
+    """One helper's records as they arrive, over all its lives; gaps in its numbers are counted."""
+
+    def __init__(self, keep: Callable[[Frame], None]) -> None:
+        self.last = 0
+        self.dropped = 0
+        self._keep = keep
+
+    def take(self, packet: bytes) -> None:
+        """Keep a record and pass it on. Raises FrameError for what is none."""
+        frame = decode(packet)
+        gap = frame.sequence - self.last - 1
+        if not 0 <= gap < LARGEST_GAP:
+            raise FrameError(f"the number {frame.sequence} after {self.last}")
+        self.last = frame.sequence
+        self.dropped += gap
+        self._keep(frame)
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +71,7 @@ class RecordServer:
         self,
         loop: Loop,
         *,
-        status: Callable[[EventRing], Status],
+        status: Callable[["RecordServer"], Status],
         may_ask: Callable[[socket.socket], bool],
     ) -> None:
         self.ring = EventRing()
@@ -57,6 +79,7 @@ class RecordServer:
         self._status = status
         self._may_ask = may_ask
         self._readers: list[_Reader] = []
+        self._sources: dict[str, Source] = {}
         self._retry_at: float | None = None
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(default_address())
@@ -65,9 +88,26 @@ class RecordServer:
         loop.watch(self._listener.fileno(), self._on_caller)
         loop.keep(self)
 
-    def add(self, packet: bytes) -> None:
-        """Keep a record of egress and pass it on. Raises FrameError for what is none."""
-        self.ring.add(decode(packet))
+    def source(self, name: str) -> Source:
+        """Where the records of the helper ``name`` arrive."""
+        return self._sources.setdefault(name, Source(self._add))
+
+    def keep(self, emitted: Emitted) -> bool:
+        """A record of the monitor's own; see Sink."""
+        self._add(Frame(emitted.lane, emitted.sequence, emitted.json))
+        return True
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """By helper: its last number, and how many records never arrived."""
+        return {name: (source.last, source.dropped) for name, source in self._sources.items()}
+
+    @property
+    def dropped(self) -> int:
+        """How many records of helpers never arrived."""
+        return sum(source.dropped for source in self._sources.values())
+
+    def _add(self, frame: Frame) -> None:
+        self.ring.add(frame)
         for reader in tuple(self._readers):
             if reader.blocked_since is None:
                 self._push(reader, self._loop.now())
@@ -117,7 +157,7 @@ class RecordServer:
     def _answer(self, reader: _Reader, request: dict[str, object]) -> None:
         match request.get("ask"):
             case "status":
-                line = as_json(self._status(self.ring).as_dict()).encode("ascii") + b"\n"
+                line = as_json(self._status(self).as_dict()).encode("ascii") + b"\n"
                 reader.sock.sendall(line)  # a fresh socket's buffer takes it
                 raise ConnectionAbortedError("answered")
             case "events":

@@ -73,3 +73,8 @@ WORKLOAD_HOLDS_PORT = Code(
     "After a restart a port of ours was taken, so the workload was ended.",
     "Nothing: the pod's restart policy decides whether it starts again.",
 )
+UNHEARD = Code(
+    "sidecar.unheard",
+    "A message did not reach the other half of the pod.",
+    "Nothing: the end of the connection or its silence says what becomes of it.",
+)

@@ -12,6 +12,7 @@ from typing import assert_never
 from supervisor.errors import Code, Refusal
 from supervisor.events.log import Log
 from supervisor.events.status import HelperStatus
+from supervisor.events.vocabulary import PodMessage, PolicyLoaded, PolicyNeedsRestart, Why
 from supervisor.kernel import peer
 from supervisor.monitor.loop import Loop
 from supervisor.sidecar import codes, directory, guest_states
@@ -249,7 +250,8 @@ class ControlGuest:
                 case guest_states.TakeDocument(generation=generation):
                     self._take(generation)
                 case guest_states.Tell(event=event, cause=cause):
-                    self._log.emit(event, level="warning" if cause else "info", cause=cause)
+                    why = Why(code=event, cause=cause) if cause else None
+                    self._log.emit(PodMessage(name=event, why=why))
                 case guest_states.EndWorkload(cause=code):
                     self._loop.fail(code)
                 case guest_states.StopWorkload():
@@ -264,9 +266,9 @@ class ControlGuest:
             return
         static_changed = self._pending.policy != self.document.policy
         self.document = self._pending
-        self._log.emit("policy.loaded", generation=generation)
-        if static_changed:
-            self._log.emit("policy.needs-restart", level="warning")
+        self._log.emit(PolicyLoaded(generation=generation))
+        if static_changed:  # which, the sidecar's log says
+            self._log.emit(PolicyNeedsRestart(sections=()))
 
     def _connect(self) -> None:
         try:
@@ -284,7 +286,9 @@ class ControlGuest:
             self._connection.send(encode(message))
         except OSError as error:
             # It is gone, or does not read: the connection's end or its silence will tell.
-            self._log.emit("sidecar.unheard", level="warning", cause=str(error))
+            self._log.emit(
+                PodMessage(name="sidecar.unheard", why=Why.of(codes.UNHEARD, str(error)))
+            )
 
     def _drop(self) -> None:
         if self._connection is not None:

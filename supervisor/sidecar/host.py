@@ -15,12 +15,13 @@ from typing import assert_never
 
 from supervisor.errors import Code
 from supervisor.events.log import Log
+from supervisor.events.vocabulary import PodMessage, Why
 from supervisor.kernel import peer, procfs
 from supervisor.kernel.memfd import sealed
 from supervisor.monitor import lifecycle
 from supervisor.monitor.lifecycle import Finish
 from supervisor.monitor.loop import Loop
-from supervisor.sidecar import directory, host_states
+from supervisor.sidecar import codes, directory, host_states
 from supervisor.sidecar.frames import (
     MAX_PACKET,
     TOKEN_BYTES,
@@ -121,7 +122,7 @@ class ControlHost:
 
     def fail(self, cause: Code, now: float) -> None:
         """The fence or egress failed for good."""
-        self._log.emit("sidecar.failed", level="error", code=cause.name, cause=cause.meaning)
+        self._log.emit(PodMessage(name="sidecar.failed", why=Why.of(cause)))
         self._obey(self._host.on_failure(cause, now=now))
 
     def ready(self) -> None:
@@ -214,14 +215,18 @@ class ControlHost:
             self._who = peer.peer_of(connection)
             self._pidfd = peer.pin(connection)
         except OSError as error:
-            self._log.emit("sidecar.peer-refused", level="warning", cause=str(error))
+            self._refused(str(error))
             self._drop()
             return
         self._loop.watch(connection.fileno(), self._on_packet)
         commands = self._host.on_peer(self._who, now=time.monotonic())
         if commands:
-            self._log.emit("sidecar.peer-refused", level="warning", **self._who._asdict())
+            self._refused(f"pid {self._who.pid}, uid {self._who.uid}, gid {self._who.gid}")
         self._obey(commands)
+
+    def _refused(self, cause: str) -> None:
+        why = Why.of(codes.WRONG_PEER, cause)
+        self._log.emit(PodMessage(name="sidecar.peer-refused", why=why))
 
     def _on_packet(self) -> None:
         for _ in range(READS_PER_TURN):
@@ -244,11 +249,12 @@ class ControlHost:
         try:
             message = decode_from_agent(packet)
         except FrameError as error:
-            self._log.emit("sidecar.protocol", level="error", cause=str(error))
+            why = Why.of(codes.PROTOCOL_ERROR, str(error))
+            self._log.emit(PodMessage(name="sidecar.protocol", pid=self._who.pid, why=why))
             self._obey(self._host.on_garbage(error, now=now))
             return
         if isinstance(message, Started):
-            self._log.emit("agent.started", pid=message.pid, start_time=message.start_time)
+            self._log.emit(PodMessage(name="agent.started", pid=message.pid, uid=self._uid))
         fresh = secrets.token_bytes(TOKEN_BYTES)
         commands = self._host.on_message(message, others=self._others(), fresh=fresh, now=now)
         self._obey(commands)
@@ -262,7 +268,7 @@ class ControlHost:
     def _attached(self, digest: bytes) -> None:
         directory.remember(self._control, digest)
         self._on_agent(self._who.pid)
-        self._log.emit("agent.attached", pid=self._who.pid, uid=self._who.uid)
+        self._log.emit(PodMessage(name="agent.attached", pid=self._who.pid, uid=self._who.uid))
 
     def _say(self, command: host_states.Say | host_states.SayDocument) -> None:
         if isinstance(command, host_states.Say):
@@ -281,7 +287,9 @@ class ControlHost:
             socket.send_fds(self._peer, [encode(message)], descriptors)
         except OSError as error:
             # It does not read, or is gone: the connection's end or its silence will tell.
-            self._log.emit("sidecar.unheard", level="warning", cause=str(error))
+            self._log.emit(
+                PodMessage(name="sidecar.unheard", why=Why.of(codes.UNHEARD, str(error)))
+            )
 
     def _drop(self) -> None:
         if self._peer is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from supervisor.events.log import Log
+from supervisor.events.vocabulary import StartStep
 from supervisor.fence.request import FencedNamespace, FenceReport
 from supervisor.fence.setup import create_namespace, install_pod_fence
 from supervisor.fence.surroundings import has_ipv6
@@ -75,7 +76,7 @@ def execute(
     running = Running()
     for step in plan.steps:
         for line in step.describe():
-            log.emit("start.step", level="debug", step=type(step).__name__, what=line)
+            log.emit(StartStep(step=type(step).__name__, what=line))
         _do(step, running, facts)
         if isinstance(step, Prove):
             on_proved(fence_of(running))

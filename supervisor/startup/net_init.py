@@ -2,6 +2,7 @@
 
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
+from supervisor.events.vocabulary import FenceInstalled
 from supervisor.fence.setup import install_pod_fence
 from supervisor.sidecar.directory import prepare
 from supervisor.startup.pod import PodSettings, fence_request, load_policy
@@ -18,5 +19,7 @@ def net_init(settings: PodSettings) -> int:
         report = install_pod_fence(fence_request(settings, policy.static)).report
     except Refusal as refusal:
         return refused(refusal, log)
-    log.emit("fence.installed", shared=settings.shared, **report._asdict())
+    installed = FenceInstalled(rules=report.rules, ipv6=report.ipv6, table_owned=report.table_owned)
+    log.emit(installed)
+    log.finish()
     return 0

@@ -12,12 +12,14 @@ from dataclasses import replace
 
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
-from supervisor.events.ring import EventRing
-from supervisor.events.status import Status
+from supervisor.events.status import Status, health_of
+from supervisor.events.vocabulary import PodMessage, Why
 from supervisor.kernel import prctl, procfs
 from supervisor.monitor.lifecycle import SUPERVISOR_STATUS, Lifecycle
 from supervisor.monitor.loop import Loop, open_signals
+from supervisor.monitor.record_server import RecordServer
 from supervisor.settings import RunSettings, UpstreamSettings
+from supervisor.sidecar import codes as sidecar_codes
 from supervisor.sidecar.frames import OnLoss
 from supervisor.sidecar.guest import ControlGuest, attach
 from supervisor.startup import codes, upstream_codes
@@ -29,8 +31,14 @@ from supervisor.startup.inquiry import Inquiry
 from supervisor.startup.plan import Plan, check_unprivileged
 from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.records import serve_records
-from supervisor.startup.report import table
-from supervisor.startup.run import answer_to, confine_monitor, finished, prepare, refused
+from supervisor.startup.run import (
+    answer_to,
+    confine_monitor,
+    finished,
+    prepare,
+    refused,
+    tell_start,
+)
 from supervisor.startup.running import Running, fence_of
 from supervisor.startup.stages import Stages
 
@@ -65,8 +73,9 @@ def run(settings: RunSettings) -> int:
     if running.terminal is not None:
         running.terminal.close()
     if not guest.report(finish.status):
-        log.emit("sidecar.unheard", level="warning", cause="the exit status was not noted")
-    return finished(finish, plan, log)
+        why = Why.of(sidecar_codes.UNHEARD, "the exit status was not noted")
+        log.emit(PodMessage(name="sidecar.unheard", why=why))
+    return finished(finish, running, plan, log)
 
 
 def _attach(settings: RunSettings, loop: Loop, log: Log, stages: Stages) -> ControlGuest:
@@ -99,29 +108,31 @@ def _start(
     told = replace(settings, passed=(*settings.passed, *named))
     plan, facts, policy, _ = prepare(told, stages, policy)
     inquiry = Inquiry(loop)
-    serve_records(loop, lambda ring: _status(ring, started, guest, loop))
+    server = serve_records(loop, lambda server: _status(server, log, started, guest, loop))
+    log.remember(server.keep)
+    loop.keep(log)
     running = execute(plan, facts=facts, on_proved=lambda _: None, log=log, stages=stages)
     loop.keep(FenceWatch(loop, ipv6=fence_of(running).report.ipv6))
-    report = containment(plan, running, facts, policy, stages).as_dict()
-    if log.as_json:
-        log.emit("sandbox.started", pid=running.main, report=report)
-    else:
-        log.say(table(report))
-    inquiry.serve(lambda word: answer_to(word, report, running))
+    running.report = containment(plan, running, facts, policy, stages).as_dict()
+    tell_start(running, plan, log)
+    inquiry.serve(lambda word: answer_to(word, running, log))
     return plan, running
 
 
-def _status(ring: EventRing, started: float, guest: ControlGuest, loop: Loop) -> Status:
+def _status(
+    server: RecordServer, log: Log, started: float, guest: ControlGuest, loop: Loop
+) -> Status:
     """What ``status`` tells in the agent's container; what was denied is in the sidecar's."""
     sidecar = guest.status()
     return Status(
         state="running",
-        ready=sidecar.state == "serving",
+        health=health_of((sidecar,), is_running=loop.main != 0),
         workload_pid=loop.main or None,
         started=started,
         policy_generation=guest.generation,
         helpers=(sidecar,),
-        records=ring.records,
-        forgotten=ring.forgotten,
-        dropped=0,
+        tunnels=0,  # the sidecar knows
+        records=server.ring.records,
+        forgotten=server.ring.forgotten,
+        dropped=server.dropped + log.dropped,
     )

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from policy.model import Policy
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
+from supervisor.events.vocabulary import Finding, PolicyNeedsRestart, PolicyRejected, Severity, Why
 from supervisor.kernel import inotify
 from supervisor.monitor.child_answer import ChildAnswer
 from supervisor.monitor.loop import Loop
+from supervisor.startup import codes
 from supervisor.startup.forked import ANSWER_BYTES, DEADLINE_S, be_unprivileged
 from supervisor.startup.policy import LoadedPolicy, accept, load_to_wire
 from supervisor.startup.policy_file import read_policy
@@ -32,15 +34,19 @@ class PolicyWatch:
         path: str,
         *,
         from_image: bool,
+        sees_programs: bool,
         loaded: LoadedPolicy,
         use: Callable[[LoadedPolicy], object],
+        generation: Callable[[], int],
         loop: Loop,
         log: Log,
     ) -> None:
         self._path = path
         self._from_image = from_image
+        self._sees_programs = sees_programs
         self._loaded = loaded
         self._use = use
+        self._generation = generation
         self._loop = loop
         self._log = log
         self._child: ChildAnswer | None = None
@@ -93,10 +99,11 @@ class PolicyWatch:
         except Refusal as refusal:
             self._rejected(refusal)
             return
-        self._child = ChildAnswer(
-            lambda end: be_unprivileged(lambda: load_to_wire(text, self._path), end),
-            limit=ANSWER_BYTES,
-        )
+
+        def load() -> bytes:
+            return load_to_wire(text, self._path, sees_programs=self._sees_programs)
+
+        self._child = ChildAnswer(lambda end: be_unprivileged(load, end), limit=ANSWER_BYTES)
         self._gives_up = now + DEADLINE_S
         self._loop.watch(self._child.descriptor, self._on_answer)
 
@@ -112,7 +119,7 @@ class PolicyWatch:
             self._rejected(refusal)
         except ValueError as error:
             os.kill(child.pid, signal.SIGKILL)
-            self._log.emit("policy.rejected", level="error", cause=str(error))
+            self._rejected(Refusal(codes.POLICY_LOADER, f"{self._path}: {error}"))
         else:
             self._take(loaded)
         self._loop.unwatch(child.descriptor)
@@ -122,16 +129,24 @@ class PolicyWatch:
     def _take(self, loaded: LoadedPolicy) -> None:
         changed = changed_parts(self._loaded.static, loaded.static)
         if changed:
-            self._log.emit("policy.needs-restart", level="warning", sections=changed)
+            self._log.emit(PolicyNeedsRestart(sections=tuple(changed)))
         if loaded.static.not_enforced:
             cause = "; ".join(map(str, loaded.static.not_enforced))
-            self._log.emit("policy.rejected", level="error", cause=cause)
+            self._rejected(Refusal(codes.NOT_ENFORCED, cause))
         elif loaded.whole != self._loaded.whole:
+            if loaded.notes:
+                self._tell_links(loaded.notes)
             self._loaded = self._loaded._replace(whole=loaded.whole)
             self._use(loaded)
 
+    def _tell_links(self, notes: tuple[str, ...]) -> None:
+        why = Why.of(codes.LINK_NOT_FOLLOWED, "; ".join(notes))
+        title = "a listed program is a link that is not followed"
+        self._log.emit(Finding(title=title, severity=Severity.LOW, why=why))
+
     def _rejected(self, refusal: Refusal) -> None:
-        self._log.emit("policy.rejected", level="error", **refusal.as_dict())
+        why = Why.refused(refusal)
+        self._log.emit(PolicyRejected(generation=self._generation(), why=why))
 
 
 def changed_parts(old: Policy, new: Policy) -> list[str]:

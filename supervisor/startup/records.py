@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from supervisor.errors import Refusal
-from supervisor.events.ring import EventRing
 from supervisor.events.status import Status
 from supervisor.monitor.loop import Loop
 from supervisor.monitor.record_server import RecordServer
@@ -11,7 +10,7 @@ from supervisor.startup import codes
 from supervisor.startup.inquiry import may_ask
 
 
-def serve_records(loop: Loop, status: Callable[[EventRing], Status]) -> RecordServer:
+def serve_records(loop: Loop, status: Callable[[RecordServer], Status]) -> RecordServer:
     """From now on answer whoever enters this container. Raises Refusal."""
     try:
         return RecordServer(loop, status=status, may_ask=may_ask)

@@ -8,6 +8,14 @@ from typing import NamedTuple
 
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
+from supervisor.events.vocabulary import (
+    Finding,
+    SandboxEnded,
+    SandboxStarted,
+    Severity,
+    StartRefused,
+    Why,
+)
 from supervisor.identity.account_files import read_accounts
 from supervisor.identity.inputs import HELPER_IDS
 from supervisor.identity.mapped import check_identity_mapped
@@ -24,8 +32,8 @@ from supervisor.startup.inquiry import PROVE, Inquiry
 from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.plan import Plan, build
 from supervisor.startup.policy import LoadedPolicy, obtain_policy
-from supervisor.startup.proof.prove import prove
-from supervisor.startup.report import table
+from supervisor.startup.proof.prove import prove, require_no_surprise
+from supervisor.startup.report import summary, table
 from supervisor.startup.running import Running, confinement_of, nflog_of
 from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
@@ -60,7 +68,7 @@ def run(settings: RunSettings) -> int:
     finish = loop.run(running.main)
     if running.terminal is not None:
         running.terminal.close()
-    return finished(finish, plan, log)
+    return finished(finish, running, plan, log)
 
 
 class Prepared(NamedTuple):
@@ -108,33 +116,51 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     )
     inquiry = Inquiry(loop)
     running = execute(plan, facts=facts, on_proved=keeping.start, log=log, stages=stages)
-    running.notes += upstream.notes()
-    report = containment(plan, running, facts, policy, stages).as_dict()
-    if log.as_json:
-        log.emit("sandbox.started", pid=running.main, report=report)
-    else:
-        log.say(table(report))
+    keeping.degraded = tuple(item.control for item in running.degraded)
+    running.notes += [*upstream.notes(), *policy.notes]
+    running.report = containment(plan, running, facts, policy, stages).as_dict()
+    tell_start(running, plan, log)
     if running.seclusion is not None and running.seclusion.init is not None:
         loop.keep(InitKeeper(running.seclusion.init))
-    inquiry.serve(lambda word: answer_to(word, report, running, keeping.alone_with_the_log))
+    inquiry.serve(lambda word: answer_to(word, running, log, keeping.alone_with_the_log))
+    loop.keep(log)
     return plan, running
+
+
+def tell_start(running: Running, plan: Plan, log: Log) -> None:
+    """The workload runs: the containment report, as a record or as a table."""
+    started = SandboxStarted(
+        pid=running.main,
+        user=plan.identity.user,
+        uid=plan.identity.uid,
+        gid=plan.identity.gid,
+        report=running.report,
+    )
+    log.emit(started, for_people=None if log.as_json else table(running.report))
+    write_termination_log({"state": "running", "containment": summary(running.report)})
 
 
 def answer_to(
     word: bytes,
-    report: dict[str, object],
     running: Running,
+    log: Log,
     alone_with_the_log: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> dict[str, object]:
     """What somebody who enters the container is told: the report, with a new proof if asked for."""
     if word != PROVE or running.ground is None:
-        return report
+        return running.report
+    proof = None
     try:
         with alone_with_the_log():
             proof = prove(running.ground, confinement_of(running), nflog_of(running))
+        require_no_surprise(proof)
     except Refusal as refusal:
-        return {"error": refusal.as_dict()}
-    return report | {"proof": proof.as_dict()}
+        why = Why.refused(refusal)
+        title = "the proof, made again, does not hold"
+        log.emit(Finding(title=title, severity=Severity.CRITICAL, why=why))
+        if proof is None:
+            return {"error": refusal.as_dict()}
+    return running.report | {"proof": proof.as_dict()}
 
 
 def confine_monitor(plan: Plan) -> None:
@@ -149,19 +175,21 @@ def refused(refusal: Refusal, log: Log) -> int:
     """Say why nothing was started, in the log and the termination log; the exit status."""
     status = EXEC_STATUS.get(refusal.code, SUPERVISOR_STATUS)
     fields: dict[str, object] = {"status": status, **refusal.as_dict()}
-    if log.as_json:
-        log.emit("start.refused", level="error", **fields)
-    else:
-        log.say(
-            f"sandbox-supervisor: refused: {refusal.code.name}\n"
-            f"  cause:  {refusal.cause}\n  remedy: {refusal.remedy}"
-        )
+    lines = (
+        f"sandbox-supervisor: refused: {refusal.code.name}\n"
+        f"  cause:  {refusal.cause}\n  remedy: {refusal.remedy}"
+    )
+    log.emit(StartRefused(status=status, why=Why.refused(refusal)), for_people=lines)
+    log.finish()
     write_termination_log(fields)
     return status
 
 
-def finished(finish: Finish, plan: Plan, log: Log) -> int:
+def finished(finish: Finish, running: Running, plan: Plan, log: Log) -> int:
     """Say how it ended, in the log and the termination log; the exit status."""
+    why = None if finish.cause is None else Why.of(finish.cause)
+    log.emit(SandboxEnded(pid=running.main, status=finish.status, why=why))
+    log.finish()
     fields: dict[str, object] = {"status": finish.status, "user": plan.identity.user}
     if finish.cause is not None:
         fields |= {
@@ -169,6 +197,5 @@ def finished(finish: Finish, plan: Plan, log: Log) -> int:
             "cause": finish.cause.meaning,
             "remedy": finish.cause.remedy,
         }
-    log.emit("sandbox.ended", level="info" if finish.cause is None else "warning", **fields)
-    write_termination_log(fields)
+    write_termination_log({**fields, "containment": summary(running.report)})
     return finish.status

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
+from supervisor.events.vocabulary import PolicyRejected, SidecarEnded, SidecarStarted, Why
 from supervisor.fence import codes as fence_codes
 from supervisor.fence.request import FencedNamespace, FenceReport, Served
 from supervisor.fence.setup import adopt_pod_fence, serve_pod
@@ -79,7 +80,7 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
         channel.ready()
 
     def on_policy(changed: LoadedPolicy) -> bool:
-        if not privileged and not _can_do_without(changed, log):
+        if not privileged and not _can_do_without(changed, keeping.generation, log):
             return False
         channel.publish(document(changed.static, settings.environment))
         return True
@@ -92,8 +93,11 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
         upstream=upstream,
         egress_uid=settings.egress_uid if privileged else None,
         tells_programs=privileged,
+        sees_programs=False,
         on_ready=on_ready,
         on_policy=on_policy,
+        has_workload=False,
+        degraded=tuple(item.control for item in degraded),
         loop=loop,
         log=log,
     )
@@ -109,14 +113,13 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
         log=log,
     )
     ends.attach(channel)
-    for kept in (channel, beacon):
-        loop.keep(kept)
     inquiry = Inquiry(loop)
+    for kept in (channel, beacon, log):
+        loop.keep(kept)
     keeping.start(fence)
     _listen(channel, settings)
-    warnings = [str(finding) for finding in loaded.static.findings]
-    report = _report(fence, degraded, settings, upstream) | {"warnings": warnings}
-    log.emit("sidecar.started", level="warning" if degraded else "info", **report)
+    report = _report(fence, degraded, settings, upstream, loaded)
+    log.emit(SidecarStarted(pid=os.getpid(), is_degraded=bool(degraded), report=report))
     inquiry.serve(lambda _: {"role": "sidecar"} | report)
 
 
@@ -187,12 +190,12 @@ def _fenced(
     return FencedNamespace(net=None, user=None, sockets=sockets, report=report)
 
 
-def _can_do_without(policy: LoadedPolicy, log: Log) -> bool:
+def _can_do_without(policy: LoadedPolicy, generation: int, log: Log) -> bool:
     """Whether an unprivileged sidecar may serve a policy that was changed while the pod runs."""
     try:
         degradations(policy)
     except Refusal as refusal:
-        log.emit("policy.rejected", level="error", **refusal.as_dict())
+        log.emit(PolicyRejected(generation=generation, why=Why.refused(refusal)))
         return False
     return True
 
@@ -209,6 +212,7 @@ def _report(
     degraded: tuple[Degraded, ...],
     settings: PodSettings,
     upstream: Upstream,
+    loaded: LoadedPolicy,
 ) -> dict[str, object]:
     """What holds here: for the log, and for 'report' in this container."""
     rules = fence.report.rules
@@ -222,6 +226,7 @@ def _report(
             for item in degraded
         ],
         "notes": upstream.notes(),
+        "warnings": [str(finding) for finding in loaded.static.findings],
         "started_s": round(time.clock_gettime(time.CLOCK_PROCESS_CPUTIME_ID), 3),
     }
 
@@ -234,6 +239,8 @@ def _finished(finish: Finish, log: Log) -> int:
             "cause": finish.cause.meaning,
             "remedy": finish.cause.remedy,
         }
-    log.emit("sidecar.ended", level="info" if finish.cause is None else "warning", **fields)
+    why = None if finish.cause is None else Why.of(finish.cause)
+    log.emit(SidecarEnded(pid=os.getpid(), status=finish.status, why=why))
+    log.finish()
     write_termination_log(fields)
     return finish.status

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.errors import Refusal
+from supervisor.events.vocabulary import UpstreamChosen
 from supervisor.settings import UpstreamSettings
 from supervisor.startup import upstream_codes as codes
 from supervisor.startup.trusted_file import Kind, read_trusted
@@ -29,16 +30,19 @@ class Upstream:
     proxy: "UpstreamProxy | None" = None
     servers: "ResolvConf | None" = None
 
-    def described(self) -> dict[str, object]:
-        """For an event: nothing secret."""
-        fields: dict[str, object] = {}
-        if self.servers is not None:
-            fields["resolver"] = [str(server) for server in self.servers.servers]
-        if self.proxy is not None:
-            fields["proxy"] = str(self.proxy)
-            fields["asked_for"] = "names" if self.proxy.by_name else "checked addresses"
-            fields["credentials"] = self.proxy.authorization is not None
-        return fields
+    def described(self) -> UpstreamChosen | None:
+        """The event; None where all is the container's own."""
+        if self.servers is None and self.proxy is None:
+            return None
+        servers = () if self.servers is None else self.servers.servers
+        chosen = UpstreamChosen(resolvers=tuple(map(str, servers)))
+        if self.proxy is None:
+            return chosen
+        return chosen._replace(
+            proxy=str(self.proxy),
+            asked_for="names" if self.proxy.by_name else "checked addresses",
+            has_credentials=self.proxy.authorization is not None,
+        )
 
     def notes(self) -> list[str]:
         """What the containment report has to say."""

@@ -53,13 +53,13 @@ def test_l1_egress_that_fails_is_replaced_and_the_fence_stays_closed(
 
         os.kill(first, how)
         died = running_sandbox.await_event("helper.died")
-        running_sandbox.await_event("egress.ready", 2)
+        running_sandbox.await_event("helper.restarted")
         running_sandbox.await_try("open", "refused", "refused", "lost")
 
         assert died[0]["helper"] == "egress"
         assert died[0]["status"] == -signal.SIGKILL
         assert running_sandbox.egress() != first
-        assert bool(running_sandbox.events("helper.silent")) == (how is signal.SIGSTOP)
+        assert bool(running_sandbox.events("helper.fault")) == (how is signal.SIGSTOP)
 
 
 @pytest.mark.parametrize("form", [USER_NAMESPACE, POD], ids=lambda form: form.name)
@@ -74,7 +74,7 @@ def test_l1_a_crash_loop_ends_the_workload_with_its_cause(upstreams, tmp_path, f
         ended = running_sandbox.events("sandbox.ended")[0]
         assert running_sandbox.container.wait() == ended["status"] != 0
         assert ended["code"] == "monitor.egress-crash-loop"
-        assert running_sandbox.events("helper.given-up")
+        assert running_sandbox.events("helper.gave-up")
 
 
 @pytest.mark.parametrize("form", [USER_NAMESPACE, POD], ids=lambda form: form.name)

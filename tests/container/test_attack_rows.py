@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.podman import running
+from support.records import events_of
 from support.sandbox import (
     DEBIAN,
     ENTRYPOINT,
@@ -26,8 +27,8 @@ HOSTILE_PASSWD = "4242:x:0:0::/root:/bin/sh\nagent:x:0:0::/:/bin/sh\nagent:x:7:7
 
 def report_of(result) -> dict:
     """The containment report that was logged."""
-    records = [json.loads(line) for line in result.checked().stderr.splitlines()]
-    return next(record["report"] for record in records if record.get("event") == "sandbox.started")
+    events = events_of(result.checked().stderr)
+    return next(event["report"] for event in events if event["event"] == "sandbox.started")
 
 
 def core_limit(pid: int) -> list[str]:

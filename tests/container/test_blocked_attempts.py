@@ -9,7 +9,7 @@ import pytest
 from support import podman
 from support.acceptance import POLICY_FILE, write_policy
 from support.forms import POD, UNPRIVILEGED, USER_NAMESPACE, owned_workspace
-from support.records import events_of, lines_of
+from support.records import events_of, records_in
 from support.sandbox import DEBIAN, ENTRYPOINT, IDENTITY, command_line, mounts, wait_for
 
 SERVED = """version: 1
@@ -52,7 +52,7 @@ def started(tmp_path, form, *, served):
 
 def blocked(container):
     """The records of blocked attempts, by destination address."""
-    records = lines_of(container.logs().stderr)
+    records = records_in(container.logs().stderr)
     return {
         record["dst_endpoint"]["ip"]: record
         for record in records

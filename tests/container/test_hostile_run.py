@@ -78,7 +78,7 @@ def test_a_baked_identity_that_differs_from_the_command_line_is_refused(
     done = supervised(images, runtime_dir, *IDENTITY, env=baked)
 
     assert done.returncode == 125
-    assert json.loads(done.stderr.splitlines()[-1])["code"] == "identity.conflict"
+    assert json.loads(done.stderr.splitlines()[-1])["status_code"] == "identity.conflict"
     assert "hello" not in done.stdout
 
 
@@ -88,5 +88,5 @@ def test_a_baked_renamed_variable_does_not_pose_as_the_identity(runtime_dir, ima
 
     assert done.returncode == 125
     refusal = json.loads(done.stderr.splitlines()[-1])
-    assert refusal["code"].startswith("identity.")
-    assert "SANDBOX_UID is" not in refusal["cause"]
+    assert refusal["status_code"].startswith("identity.")
+    assert "SANDBOX_UID is" not in refusal["status_detail"]

@@ -1,11 +1,11 @@
 """The example pods, unchanged, under ``podman kube play``: their workloads really run, confined."""
 
-import json
 import os
 from contextlib import contextmanager, redirect_stdout
 
 import pytest
 from support.podman import build, podman
+from support.records import events_of
 
 from images.pods import examples
 from supervisor.cli.main import main
@@ -54,7 +54,7 @@ def test_the_combined_example_runs_its_workload(images, tmp_path):
 
     assert status == 0, logs.output
     assert "uid=1000 gid=1000 groups=1000\nhello\n" in logs.stdout
-    started = next(json.loads(line) for line in logs.stderr.splitlines() if "started" in line)
+    started = next(one for one in events_of(logs.stderr) if one["event"] == "sandbox.started")
     held = {control["name"]: control["state"] for control in started["report"]["controls"]}
     assert held["privileges"] == held["network"] == "enforced"
 
@@ -70,7 +70,7 @@ def test_the_sidecar_example_runs_its_workload_and_both_halves_end_with_it(image
 
     assert (status, sidecar) == (0, 0), logs.output + served.output
     assert logs.stdout == "uid=1000(1000) gid=1000(1000) groups=1000(1000)\nhello\n"
-    started = next(json.loads(line) for line in logs.stderr.splitlines() if "started" in line)
+    started = next(one for one in events_of(logs.stderr) if one["event"] == "sandbox.started")
     held = {control["name"]: control["state"] for control in started["report"]["controls"]}
     assert held["privileges"] == held["network"] == "enforced"
     assert "rules, read back" in served.stderr

@@ -13,6 +13,7 @@ import time
 import psutil
 import pytest
 from support.podman import environment as podman_environment
+from support.records import events_of
 from support.sandbox import (
     AS_4242,
     DEBIAN,
@@ -30,7 +31,7 @@ TRAPPING = 'for s in INT TERM HUP QUIT USR1 USR2 WINCH; do trap "echo got-$s" $s
 
 def ended(container) -> dict:
     """The last record of the event stream."""
-    return json.loads(container.logs().stderr.splitlines()[-1])
+    return events_of(container.logs().stderr)[-1]
 
 
 @pytest.mark.parametrize("name", ["INT", "HUP", "QUIT", "USR1", "USR2", "WINCH"])
@@ -112,7 +113,7 @@ def test_the_timeout_ends_the_workload_with_124():
     result = sandboxed("sleep", "300", arguments=("--timeout=0.5", "--grace=1"))
 
     assert result.returncode == 124
-    assert json.loads(result.stderr.splitlines()[-1])["code"] == "monitor.timeout"
+    assert events_of(result.stderr)[-1]["code"] == "monitor.timeout"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +142,28 @@ def test_the_termination_log_holds_one_line_of_cause(tmp_path):
 
     assert (refused["status"], refused["code"]) == (127, "launch.not-found")
     assert ended_with_3["status"] == 3
+
+
+def test_the_termination_log_holds_the_report_in_short_from_the_start_to_the_end(tmp_path):
+    log = tmp_path / "log"
+    log.touch()
+    with sandbox(
+        "sh", "-c", "echo ready; sleep 300", options=(f"--volume={log}:/dev/termination-log",)
+    ) as container:
+        wait_for(container, "ready")
+        container.exec(ENTRYPOINT, "report").checked()  # the start is over when it answers
+        running = json.loads(log.read_text())
+
+    sandboxed("true", options=(f"--volume={log}:/dev/termination-log",)).checked()
+    ended = json.loads(log.read_text())
+
+    assert running["state"] == "running"
+    assert (ended["status"], "state" in ended) == (0, False)
+    for said in (running["containment"], ended["containment"]):
+        assert {"network", "files", "system calls", "privileges"} <= set(said["enforced"])
+        assert "pid-namespace" in said["absent"]
+        assert len(said["runtime"]) == len(said["policy"]) == 64
+        assert (said["probes"] > 100, said["surprises"]) == (True, 0)
 
 
 def test_a_supervisor_that_is_not_the_main_process_refuses():

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from support.podman import podman
+from support.records import events_of
 from support.sandbox import ENTRYPOINT, fields_of, wait_for
 from support.sidecar_pod import (
     EGRESS,
@@ -58,9 +59,9 @@ def test_an_allowed_name_is_reached_through_egress_and_nothing_else_is(tmp_path,
         opened = wait_for_event(sidecar, "egress.opened")
         assert ("/usr/bin/bash" in opened["binaries"]) == aware
         started = wait_for_event(sidecar, "sidecar.started")
-        absent = [item["control"] for item in started["absent"]]
+        absent = [item["control"] for item in started["report"]["absent"]]
         privileged = ["KILL", "SETGID", "SETPCAP", "SETUID", "SYS_PTRACE"]
-        assert sorted(started["capabilities"]) == (privileged if aware else [])
+        assert sorted(started["report"]["capabilities"]) == (privileged if aware else [])
         assert absent == (
             [] if aware else ["binary-identity", "blocked-attempts", "drift-detection"]
         )
@@ -115,7 +116,7 @@ def test_probes_run_our_own_binary_and_tell_a_sidecar_that_serves_from_one_that_
     with sidecar_pod(tmp_path) as pod:
         pod.net_init().checked()
         sidecar = pod.sidecar()
-        wait_for_event(sidecar, "egress.ready")
+        wait_for_event(sidecar, "helper.ready", helper="egress")
 
         answer = sidecar.exec(
             ENTRYPOINT, "status", "--shared", SHARED, "--probe", "ready", "--json"
@@ -199,7 +200,7 @@ def test_the_shared_directory_does_not_depend_on_who_made_it(tmp_path):
 
         found = pod.bare(f"stat -c %a:%u:%g {SHARED} {SHARED}/control").stdout.split()
         assert found == ["755:0:0", f"711:{EGRESS}:{EGRESS}"]
-        assert json.loads(pod.net_init().checked().stderr)["event"] == "fence.installed"
+        assert events_of(pod.net_init().checked().stderr)[-1]["event"] == "fence.installed"
 
 
 def test_a_blocked_attempt_is_told_in_the_sidecar_and_each_half_answers_who_enters_it(tmp_path):

@@ -71,11 +71,8 @@ def test_everything_goes_through_the_proxy_with_credentials_that_the_workload_ne
     assert "hunter2" not in done.output
     assert "am86aHVudGVyMg" not in done.output
     (told,) = [e for e in events_of(done.stderr) if e.get("event") == "egress.upstream"]
-    assert told["upstream"] == {
-        "proxy": f"{SERVER}:{PORT}",
-        "asked_for": "checked addresses",
-        "credentials": True,
-    }
+    assert (told["proxy"], told["asked_for"]) == (f"{SERVER}:{PORT}", "checked addresses")
+    assert told["has_credentials"]
 
 
 def test_what_no_proxy_names_goes_directly(tmp_path, upstreams):

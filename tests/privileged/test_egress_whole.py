@@ -197,6 +197,27 @@ def test_rules_for_requests_inside_tls_are_refused_with_a_reason(lab):
     assert lab.wait_for(Refused).code.name == "egress.inspection-unavailable"
 
 
+@in_lab(endpoint(NAME, 443))
+def test_a_refused_client_is_told_the_id_that_the_event_has(lab):
+    sock, head = lab.connect(f"{OTHER}:443")
+    told = denial(sock, head)[1]["request_id"]
+
+    origin = lab.wait_for(Refused).origin
+    assert (origin.request_id, (str(origin.address), origin.port)) == (told, sock.getsockname())
+
+
+@in_lab(endpoint(NAME, 7000))
+def test_opening_and_closing_a_tunnel_have_one_id_and_the_clients_end(lab):
+    lab.listen(7000, echo)
+    sock, _ = lab.connect(f"{NAME}:7000")
+    name = sock.getsockname()
+    opened = lab.wait_for(Opened).origin
+    sock.close()
+
+    assert lab.wait_for(TunnelEnded).origin == opened
+    assert (str(opened.address), opened.port) == name
+
+
 @in_lab(endpoint("*.example.com", 443))
 def test_an_address_that_the_rule_does_not_open_is_not_dialled(lab):
     sock, head = lab.connect(f"{NAME}:443")

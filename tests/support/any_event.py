@@ -1,5 +1,6 @@
 """Hypothesis: any event, its text fields filled with what somebody hostile would choose."""
 
+from collections.abc import Mapping
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -36,13 +37,22 @@ def of(annotation: Any) -> st.SearchStrategy[Any]:
     origin = get_origin(annotation)
     if origin is UnionType:
         return st.one_of([of(one) for one in get_args(annotation)])
+    if origin is Mapping:  # a report of ours
+        return st.just({"version": 1})
     if origin is tuple:
         inner = get_args(annotation)
         if inner[-1] is Ellipsis:
             return st.lists(of(inner[0]), max_size=12).map(tuple)
         return st.tuples(*map(of, inner))
-    if annotation in (str, int, float, NoneType):
-        return {str: TEXT, int: NUMBER, float: st.floats(), NoneType: st.none()}[annotation]
+    simple = {
+        str: TEXT,
+        int: NUMBER,
+        float: st.floats(),
+        bool: st.booleans(),
+        NoneType: st.none(),
+    }
+    if annotation in simple:
+        return simple[annotation]
     if issubclass(annotation, Enum):
         return st.sampled_from(annotation)
     hints = get_type_hints(annotation)

@@ -1,6 +1,5 @@
 """Run a workload sandboxed in a real container, as a user would."""
 
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.podman import Container, Mount, Result, run, running
+from support.records import events_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUNTIME = Path(os.environ.get("SANDBOX_RUNTIME", PROJECT / ".build/runtime"))
@@ -89,8 +89,7 @@ def fields_of(status: str) -> dict[str, str]:
 
 def refusal_of(result: Result) -> dict[str, str]:
     """The refusal that was logged; AssertionError with everything printed if there is none."""
-    for line in result.stderr.splitlines():
-        record = json.loads(line)
-        if record.get("event") == "start.refused":
-            return record
+    for event in events_of(result.stderr):
+        if event["event"] == "start.refused":
+            return event
     raise AssertionError(result)

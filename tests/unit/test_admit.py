@@ -1,5 +1,6 @@
 import itertools
 import json
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,7 @@ from supervisor.egress.admit import (
 )
 from supervisor.egress.caller import Callers
 from supervisor.egress.naming import Target
+from supervisor.egress.origin import Origin
 
 NAME = "api.example.com"
 HELLO = client_hello(NAME.encode())
@@ -54,7 +56,7 @@ def admission(*endpoints, port=443, hosts=(NAME,), is_connect=False, early=b"", 
     made = Admission(
         target=Target(hosts=hosts, port=port) if target is ... else target,
         is_connect=is_connect,
-        request_id="r1",
+        origin=Origin("r1", ip_address("10.0.0.7"), 40000),
         decide=lambda intent: decide_connection(current[0], intent),
         early=early,
     )

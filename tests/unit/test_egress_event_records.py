@@ -1,4 +1,5 @@
 import json
+from ipaddress import ip_address
 
 import pytest
 from support.built_policies import CURL, endpoint, entry, policy
@@ -13,6 +14,7 @@ from supervisor.egress.caller import Callers
 from supervisor.egress.event_records import event_of
 from supervisor.egress.http1_commands import Record
 from supervisor.egress.naming import Target
+from supervisor.egress.origin import Origin
 from supervisor.egress.relay import End
 from supervisor.egress.service import RequestEnded, Shed, TunnelEnded
 from supervisor.events.line import line_of
@@ -25,6 +27,8 @@ CALLERS = Callers(
     ),
     pids=(812, 813),
 )
+ORIGIN = Origin("r-7", ip_address("10.0.0.7"), 40000)
+CLIENT = {"ip": "10.0.0.7", "port": 40000}
 UNKNOWN = Callers(callers=(Caller(problem=CallerProblem.VANISHED),))
 
 
@@ -45,6 +49,7 @@ def test_an_opened_connection_has_caller_parents_destination_and_rule():
 
     found = record(
         Opened(
+            origin=ORIGIN,
             target=Target(hosts=("api.example.com",), port=443),
             callers=CALLERS,
             decision=decision,
@@ -58,6 +63,7 @@ def test_an_opened_connection_has_caller_parents_destination_and_rule():
     }
     assert found["dst_endpoint"] == {"hostname": "api.example.com", "port": 443}
     assert found["firewall_rule"] == {"name": "lab"}
+    assert (found["src_endpoint"], found["unmapped"]["request_id"]) == (CLIENT, "r-7")
     assert found["unmapped"]["other_holders"] == [{"name": "/usr/bin/python3", "pid": 813}]
 
 
@@ -65,6 +71,7 @@ def test_an_opened_connection_has_caller_parents_destination_and_rule():
 def test_a_refused_connection_says_why_even_without_a_caller(target):
     found = record(
         Refused(
+            origin=ORIGIN,
             target=target,
             callers=UNKNOWN,
             decision=None,
@@ -76,12 +83,14 @@ def test_a_refused_connection_says_why_even_without_a_caller(target):
     assert found["status_code"] == codes.NAME_UNKNOWN.name
     assert found["unmapped"]["remedy"] == codes.NAME_UNKNOWN.remedy
     assert found["actor"]["process"] == {"name": "unknown"}
+    assert (found["src_endpoint"], found["unmapped"]["request_id"]) == (CLIENT, "r-7")
     assert found.get("dst_endpoint") == (target and {"ip": "2001:db8::7", "port": 22})
 
 
 def test_a_closed_connection_has_bytes_and_duration():
     found = record(
         TunnelEnded(
+            origin=ORIGIN,
             target=Target(hosts=("api.example.com",), port=443),
             callers=CALLERS,
             how=End.POLICY,
@@ -93,11 +102,13 @@ def test_a_closed_connection_has_bytes_and_duration():
 
     assert found["traffic"] == {"bytes": 30, "bytes_in": 20, "bytes_out": 10}
     assert (found["duration"], found["status_detail"]) == (1500, "policy")
+    assert (found["src_endpoint"], found["unmapped"]["request_id"]) == (CLIENT, "r-7")
 
 
 @pytest.mark.parametrize("code", [None, codes.POLICY_CHANGED])
 def test_a_request_is_allowed_only_if_policy_said_so_and_it_was_answered(code):
     report = RequestEnded(
+        client=(ORIGIN.address, ORIGIN.port),
         callers=CALLERS,
         decision=decided("api.example.com"),
         record=Record(
@@ -117,11 +128,13 @@ def test_a_request_is_allowed_only_if_policy_said_so_and_it_was_answered(code):
     assert found["metadata"]["event_code"] == ("http.allow" if code is None else "http.deny")
     assert found["http_request"]["url"]["path"] == "/a?[redacted]"
     assert found["http_request"]["uid"] == "r-1"
+    assert found["src_endpoint"] == CLIENT
     assert "CANARY" not in json.dumps(found) + line_of(found)
 
 
 def test_a_request_that_was_none_is_no_allowed_one():
     report = RequestEnded(
+        client=(ORIGIN.address, ORIGIN.port),
         callers=None,
         decision=None,
         record=Record(
@@ -150,6 +163,7 @@ def test_case_87_a_denial_says_what_who_where_by_which_rule_and_why_in_both_form
     decision = decided("api.example.com", 8443)
     event = event_of(
         Refused(
+            origin=ORIGIN,
             target=Target(hosts=("api.example.com",), port=8443),
             callers=CALLERS,
             decision=decision,
@@ -165,6 +179,6 @@ def test_case_87_a_denial_says_what_who_where_by_which_rule_and_why_in_both_form
     assert found["dst_endpoint"] == {"hostname": "api.example.com", "port": 8443}
     assert found["status_code"] == "policy.port-not-allowed"
     assert found["status_detail"].startswith("x\n")
-    assert "/usr/bin/curl(812) -> api.example.com:8443 code=policy.port-not-allowed" in line
+    assert "/usr/bin/curl(812) -> api.example.com:8443 id=r-7 code=policy.port-not-allowed" in line
     assert 'cause="x\\nFORGED [policy:lab] ALLOWED"' in line  # one line, and quoted
     assert "\n" not in line
