@@ -154,7 +154,9 @@ def hider(sock, ready):
     return pid
 
 
-@pytest.mark.parametrize("workload", [None, (WORKLOAD, WORKLOAD)], ids=["as root", "as the workload"])
+@pytest.mark.parametrize(
+    "workload", [None, (WORKLOAD, WORKLOAD)], ids=["as root", "as the workload"]
+)
 def test_a_holder_whose_first_thread_has_ended_is_not_overlooked(workload):
     """attacks.md J6, J7: or an allowed program that shares the socket would vouch for it."""
 
