@@ -15,17 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from supervisor.egress.order_messages import (
-    ACCEPTED,
-    ALIVE,
-    MAX_PACKET,
-    POLICY,
-    READY,
-    REJECTED,
-    Order,
-    decode,
-    encode,
-)
+from supervisor.egress.order_messages import ALIVE, READY, Order, encode
 from supervisor.events.vocabulary import TunnelsClosed
 from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 
@@ -37,8 +27,6 @@ if TYPE_CHECKING:
     from supervisor.events.stream import EventStream
 
 HEARTBEAT_S = 1.0
-# The largest policy, normalised (supervisor.startup.forked.ANSWER_BYTES).
-POLICY_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +110,11 @@ def _prepare(
 ) -> Callable[[], None]:
     """Import, parse and build everything; what is returned runs confined."""
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
     from supervisor.egress.event_records import event_of
     from supervisor.egress.hosts import host_gateway, parse_hosts
+    from supervisor.egress.orders import Orders
     from supervisor.egress.resolv_conf import parse_resolv_conf
     from supervisor.egress.server import Descriptors, Egress, Setup, preload
     from supervisor.egress.synthetic import TABLE_SIZE
@@ -150,31 +140,34 @@ def _prepare(
     )
     egress = Egress(descriptors, setup, lambda report: stream.emit(event_of(report)))
     channel = socket.socket(fileno=orders)
-    channel.setblocking(False)
 
-    def use_policy(whole: bytes) -> int:
-        return egress.use_policy(compiled(whole))
-
-    def take_orders() -> None:
-        _obey(channel, use_policy, egress.stop, stream)
+    def used(generation: int, ended: int) -> None:
+        if ended:
+            stream.emit(TunnelsClosed(generation=generation, times=ended))
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_reader(channel.fileno(), take_orders)
-
-        async def beat() -> None:
-            channel.send(encode(Order(READY)))
-            while True:
-                await asyncio.sleep(HEARTBEAT_S)
-                stream.tick()
-                channel.send(encode(Order(ALIVE)))
-
-        async with asyncio.TaskGroup() as tasks:
-            beating = tasks.create_task(beat(), name="heartbeat")
-            await egress.run()
-            beating.cancel()
+        with ThreadPoolExecutor(1, "policy") as thread:
+            Orders(
+                channel,
+                read=compiled, use=egress.use_policy, used=used, stop=egress.stop, thread=thread,
+            ).attach(asyncio.get_running_loop())  # fmt: skip
+            async with asyncio.TaskGroup() as tasks:
+                beating = tasks.create_task(_beat(channel, stream), name="heartbeat")
+                await egress.run()
+                beating.cancel()
 
     return lambda: asyncio.run(main())
+
+
+async def _beat(channel: socket.socket, stream: "EventStream") -> None:
+    """Tell the monitor that we serve, and go on doing so."""
+    import asyncio
+
+    channel.send(encode(Order(READY)))
+    while True:
+        await asyncio.sleep(HEARTBEAT_S)
+        stream.tick()
+        channel.send(encode(Order(ALIVE)))
 
 
 def record_stream(
@@ -213,30 +206,3 @@ def _compile(whole: bytes, *, tells_programs: bool, gateway: "Address | None") -
     return compile_policy(
         from_wire(document["policy"]), mode=mode, links=document["links"], gateway=gateway
     )
-
-
-def _obey(
-    channel: socket.socket,
-    use_policy: Callable[[bytes], int],
-    stop: Callable[[], None],
-    stream: "EventStream",
-) -> None:
-    packet, descriptors, _, _ = socket.recv_fds(channel, MAX_PACKET, 1)
-    try:
-        if not packet:
-            stop()  # the monitor is gone
-            return
-        order = decode(packet)
-        if order.kind != POLICY or len(descriptors) != 1:
-            raise ValueError(f"an order that is none: {order.kind!r}")
-        try:
-            ended = use_policy(os.pread(descriptors[0], POLICY_BYTES, 0))
-        except ValueError as error:
-            channel.send(encode(Order(REJECTED, order.generation, str(error))))
-        else:
-            channel.send(encode(Order(ACCEPTED, order.generation)))
-            if ended:
-                stream.emit(TunnelsClosed(generation=order.generation, times=ended))
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
