@@ -12,20 +12,15 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from supervisor.egress.order_messages import (
-    ACCEPTED,
     ALIVE,
-    MAX_PACKET,
-    POLICY,
     READY,
-    REJECTED,
     Order,
-    decode,
     encode,
 )
-from supervisor.events.vocabulary import TunnelsClosed
 from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 
 if TYPE_CHECKING:
@@ -34,8 +29,6 @@ if TYPE_CHECKING:
     from supervisor.events.stream import EventStream
 
 HEARTBEAT_S = 1.0
-# The largest policy, normalised (supervisor.startup.forked.ANSWER_BYTES).
-POLICY_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +115,7 @@ def _prepare(
 
     from supervisor.egress.event_records import event_of
     from supervisor.egress.hosts import parse_hosts
+    from supervisor.egress.orders import obey_orders
     from supervisor.egress.resolv_conf import parse_resolv_conf
     from supervisor.egress.server import Descriptors, Egress, Setup, preload
     from supervisor.egress.synthetic import TABLE_SIZE
@@ -147,16 +141,7 @@ def _prepare(
     channel = socket.socket(fileno=orders)
     channel.setblocking(False)
 
-    def use_policy(wire: bytes) -> int:
-        return egress.use_policy(_compile(wire, tells_programs=spec.tells_programs))
-
-    def take_orders() -> None:
-        _obey(channel, use_policy, egress.stop, stream)
-
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_reader(channel.fileno(), take_orders)
-
         async def beat() -> None:
             channel.send(encode(Order(READY)))
             while True:
@@ -166,8 +151,19 @@ def _prepare(
 
         async with asyncio.TaskGroup() as tasks:
             beating = tasks.create_task(beat(), name="heartbeat")
+            obeying = tasks.create_task(
+                obey_orders(
+                    channel,
+                    compiled=partial(_compile, tells_programs=spec.tells_programs),
+                    use_policy=egress.use_policy,
+                    stop=egress.stop,
+                    stream=stream,
+                ),
+                name="orders",
+            )
             await egress.run()
             beating.cancel()
+            obeying.cancel()
 
     return lambda: asyncio.run(main())
 
@@ -204,30 +200,3 @@ def _compile(policy: bytes, *, tells_programs: bool):  # type: ignore[no-untyped
 
     mode: CallerMode = "identified" if tells_programs else "any"
     return compile_policy(from_wire(json.loads(policy)), mode=mode)
-
-
-def _obey(
-    channel: socket.socket,
-    use_policy: Callable[[bytes], int],
-    stop: Callable[[], None],
-    stream: "EventStream",
-) -> None:
-    packet, descriptors, _, _ = socket.recv_fds(channel, MAX_PACKET, 1)
-    try:
-        if not packet:
-            stop()  # the monitor is gone
-            return
-        order = decode(packet)
-        if order.kind != POLICY or len(descriptors) != 1:
-            raise ValueError(f"an order that is none: {order.kind!r}")
-        try:
-            ended = use_policy(os.pread(descriptors[0], POLICY_BYTES, 0))
-        except ValueError as error:
-            channel.send(encode(Order(REJECTED, order.generation, str(error))))
-        else:
-            channel.send(encode(Order(ACCEPTED, order.generation)))
-            if ended:
-                stream.emit(TunnelsClosed(generation=order.generation, times=ended))
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
