@@ -47,15 +47,7 @@ def start_lab(processes, whole):
             stream = EventStream(source="bench", hostname="bench", sinks=())
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(egress.run())
-                tasks.create_task(
-                    obey_orders(
-                        theirs,
-                        compiled=compiled,
-                        use_policy=egress.use_policy,
-                        stop=egress.stop,
-                        stream=stream,
-                    )
-                )
+                tasks.create_task(obey_orders(theirs, egress, compiled, stream))
 
     return Ordered(compile_policy(whole), apart=processes.fork), ours
 

@@ -20,6 +20,7 @@ from supervisor.egress.order_messages import (
     decode,
     encode,
 )
+from supervisor.egress.server import Egress
 from supervisor.events.stream import EventStream
 from supervisor.events.vocabulary import TunnelsClosed
 
@@ -31,16 +32,13 @@ HANDOVER_S = 0.0005
 
 async def obey_orders(
     channel: socket.socket,
-    *,
+    egress: Egress,
     compiled: Callable[[bytes], Index],
-    use_policy: Callable[[Index], int],
-    stop: Callable[[], None],
     stream: EventStream,
 ) -> None:
     """Obey until the monitor is gone. Raises ValueError for an order that is none.
 
-    ``compiled`` runs in a thread and raises ValueError for what is no policy; ``use_policy`` says
-    how many tunnels it ended.
+    ``compiled`` runs in a thread and raises ValueError for what is no policy.
     """
     loop = asyncio.get_running_loop()
     sys.setswitchinterval(HANDOVER_S)
@@ -49,7 +47,7 @@ async def obey_orders(
         packet, descriptors, _, _ = socket.recv_fds(channel, MAX_PACKET, 1)
         try:
             if not packet:
-                stop()
+                egress.stop()
                 return
             order = decode(packet)
             if order.kind != POLICY or len(descriptors) != 1:
@@ -60,13 +58,13 @@ async def obey_orders(
                 os.close(descriptor)
         try:
             index = await loop.run_in_executor(None, compiled, wire)
-            ended = use_policy(index)
+            ended = egress.use_policy(index)
         except ValueError as error:
-            channel.send(encode(Order(REJECTED, order.generation, str(error))))
+            channel.send(encode(Order(REJECTED, order.number, str(error))))
         else:
-            channel.send(encode(Order(ACCEPTED, order.generation)))
+            channel.send(encode(Order(ACCEPTED, order.number)))
             if ended:
-                stream.emit(TunnelsClosed(generation=order.generation, times=ended))
+                stream.emit(TunnelsClosed(generation=order.number, times=ended))
 
 
 async def _readable(loop: asyncio.AbstractEventLoop, channel: socket.socket) -> None:

@@ -10,8 +10,9 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,9 +22,15 @@ from supervisor.egress.order_messages import (
     Order,
     encode,
 )
+from supervisor.events.event_metrics import EgressMetrics
+from supervisor.events.metrics_page import write_page
+from supervisor.events.vocabulary import Event
 from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 
 if TYPE_CHECKING:
+    from policy.host import Address
+    from policy.index import Index
+    from supervisor.egress.faults import Faults
     from supervisor.egress.resolv_conf import ResolvConf
     from supervisor.egress.upstream_proxy import UpstreamProxy
     from supervisor.events.stream import EventStream
@@ -48,6 +55,7 @@ class EgressSpec:
     log_json: bool
     log_level: str = "info"
     log: bool  # write records to stderr, too
+    metrics: int | None = None  # page of supervisor.events.metrics_page, kept by the monitor
 
 
 def serve(
@@ -58,26 +66,39 @@ def serve(
     ``sequence`` is the last number of a record that an earlier egress sent.
     """
     status = 1
+    faults: Faults | None = None
     try:
         shed_privileges(spec.uid)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        counted = EgressMetrics()
         stream = record_stream(
             "egress",
             records=socket.socket(fileno=records),
             written=(spec.log_json, spec.log_level) if spec.log else None,
             sequence=sequence,
+            observe=counted.observe,
         )
-        run = _prepare(spec, policy, owners, orders, stream)
+        faults = _hear_faults(stream)
+        run = _prepare(spec, policy, (owners, orders), stream, counted)
         confine(filters.egress())
         run()
         status = 0
-    except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor
-        import sys
-
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 - a forked child must never unwind into the monitor
+        if faults is not None:
+            faults.tell(error)
+        else:
+            sys.excepthook(*sys.exc_info())
     finally:
         os._exit(status)
+
+
+def _hear_faults(stream: "EventStream") -> "Faults":
+    from supervisor.egress.faults import Faults
+
+    faults = Faults("egress", stream.emit)
+    faults.listen()
+    return faults
 
 
 def shed_privileges(uid: int | None) -> None:
@@ -108,13 +129,20 @@ def confine(program: bytes) -> None:
 
 
 def _prepare(
-    spec: EgressSpec, policy: bytes, owners: int, orders: int, stream: "EventStream"
+    spec: EgressSpec,
+    policy: bytes,
+    channels: tuple[int, int],
+    stream: "EventStream",
+    counted: EgressMetrics,
 ) -> Callable[[], None]:
-    """Import, parse and build everything; what is returned runs confined."""
+    """Import, parse and build everything; what is returned runs confined.
+
+    ``channels``: to the monitor, for questions about owners and for orders.
+    """
     import asyncio
 
     from supervisor.egress.event_records import event_of
-    from supervisor.egress.hosts import parse_hosts
+    from supervisor.egress.hosts import host_gateway, parse_hosts
     from supervisor.egress.orders import obey_orders
     from supervisor.egress.resolv_conf import parse_resolv_conf
     from supervisor.egress.server import Descriptors, Egress, Setup, preload
@@ -122,9 +150,11 @@ def _prepare(
 
     preload()
     os.ftruncate(spec.names, TABLE_SIZE)  # no change but for the first egress of a sandbox
+    hosts = parse_hosts(spec.hosts)
+    compiled = partial(_compile, tells_programs=spec.tells_programs, gateway=host_gateway(hosts))
     setup = Setup(
-        index=_compile(policy, tells_programs=spec.tells_programs),
-        hosts=parse_hosts(spec.hosts),
+        index=compiled(policy),
+        hosts=hosts,
         resolv_conf=spec.servers or parse_resolv_conf(spec.resolv_conf),
         has_ipv6=spec.has_ipv6,
         proxy=spec.proxy,
@@ -135,32 +165,22 @@ def _prepare(
         dns_tcp=_listening(spec.sockets, "dns_tcp"),
         diag=os.dup(spec.sockets["sock_diag"]),
         names=spec.names,
-        monitor=owners,
+        monitor=channels[0],
     )
     egress = Egress(descriptors, setup, lambda report: stream.emit(event_of(report)))
-    channel = socket.socket(fileno=orders)
+    channel = socket.socket(fileno=channels[1])
     channel.setblocking(False)
 
-    async def main() -> None:
-        async def beat() -> None:
-            channel.send(encode(Order(READY)))
-            while True:
-                await asyncio.sleep(HEARTBEAT_S)
-                stream.tick()
-                channel.send(encode(Order(ALIVE)))
+    def tell_numbers() -> int:
+        status = egress.status()
+        if spec.metrics is not None:
+            write_page(spec.metrics, counted.text(**asdict(status)))
+        return status.tunnels
 
+    async def main() -> None:
         async with asyncio.TaskGroup() as tasks:
-            beating = tasks.create_task(beat(), name="heartbeat")
-            obeying = tasks.create_task(
-                obey_orders(
-                    channel,
-                    compiled=partial(_compile, tells_programs=spec.tells_programs),
-                    use_policy=egress.use_policy,
-                    stop=egress.stop,
-                    stream=stream,
-                ),
-                name="orders",
-            )
+            beating = tasks.create_task(_beat(channel, stream, tell_numbers), name="heartbeat")
+            obeying = tasks.create_task(obey_orders(channel, egress, compiled, stream))
             await egress.run()
             beating.cancel()
             obeying.cancel()
@@ -168,12 +188,30 @@ def _prepare(
     return lambda: asyncio.run(main())
 
 
+async def _beat(
+    channel: socket.socket, stream: "EventStream", tell_numbers: Callable[[], int]
+) -> NoReturn:
+    """Serving; from now on say every second that we live."""
+    import asyncio
+
+    channel.send(encode(Order(READY)))
+    while True:
+        await asyncio.sleep(HEARTBEAT_S)
+        stream.tick()
+        channel.send(encode(Order(ALIVE, tell_numbers())))
+
+
 def record_stream(
-    source: str, *, records: socket.socket, written: tuple[bool, str] | None, sequence: int
+    source: str,
+    *,
+    records: socket.socket,
+    written: tuple[bool, str] | None,
+    sequence: int,
+    observe: Callable[[Event], None],
 ) -> "EventStream":
     """Records to the monitor's memory, and to the container's log.
 
-    ``written``: as JSON or not, and the log's level; None where they are not written there.
+    ``observe`` sees each before any limit. ``written``: as JSON or not, and the log's level; None where they are not written there.
     """
     from supervisor.events.log import LEAST
     from supervisor.events.sinks import LogSink, SocketSink
@@ -186,7 +224,13 @@ def record_stream(
     if written is not None:
         as_json, level = written
         sinks = (LogSink(2, form="json" if as_json else "text", least=LEAST[level]), to_monitor)
-    return EventStream(source=source, hostname=os.uname().nodename, sinks=sinks, sequence=sequence)
+    return EventStream(
+        source=source,
+        hostname=os.uname().nodename,
+        sinks=sinks,
+        observe=observe,
+        sequence=sequence,
+    )
 
 
 def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:
@@ -194,9 +238,13 @@ def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:
     return tuple(os.dup(sockets[name]) for name in (f"{kind}4", f"{kind}6") if name in sockets)
 
 
-def _compile(policy: bytes, *, tells_programs: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Index, imported late
+def _compile(whole: bytes, *, tells_programs: bool, gateway: "Address | None") -> "Index":
+    """What supervisor.startup.policy put together."""
     from policy.index import CallerMode, compile_policy
     from policy.wire import from_wire
 
     mode: CallerMode = "identified" if tells_programs else "any"
-    return compile_policy(from_wire(json.loads(policy)), mode=mode)
+    document = json.loads(whole)
+    return compile_policy(
+        from_wire(document["policy"]), mode=mode, links=document["links"], gateway=gateway
+    )

@@ -88,6 +88,7 @@ class Status:
 
     tunnels: int
     sessions: int
+    names_given: int  # answers of policy DNS with an address, since the start
 
 
 def preload() -> None:
@@ -114,6 +115,7 @@ class Egress:
         self._report = report
         self._stop = asyncio.Event()
         self._service: Service | None = None
+        self._names: ReportingNames | None = None
         self._failure: BaseException | None = None
 
     def stop(self) -> None:
@@ -135,7 +137,8 @@ class Egress:
     def status(self) -> Status:
         """What lives now."""
         service = self._running()
-        return Status(tunnels=len(service.relay), sessions=len(service.sessions))
+        given = 0 if self._names is None else self._names.given
+        return Status(tunnels=len(service.relay), sessions=len(service.sessions), names_given=given)
 
     async def run(self) -> None:
         """Serve until ``stop``. Raises what makes it impossible; the monitor starts another."""
@@ -234,7 +237,7 @@ class Egress:
             return len(service.relay) + len(service.sessions)
 
         streams: set[DnsStream] = set()
-        names = ReportingNames(
+        names = self._names = ReportingNames(
             service.names, lambda name, why: self._report(NameRefused(name=name, why=why))
         )
 

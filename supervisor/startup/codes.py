@@ -18,6 +18,11 @@ POLICY_INVALID = Code(
     "The policy has findings.",
     "Run 'sandbox-supervisor policy check FILE' and mend what it lists.",
 )
+LINK_NOT_FOLLOWED = Code(
+    "policy.link-not-followed",
+    "The policy lists a program by a link that others than root can exchange, so it counts as written.",
+    "List the file behind the link.",
+)
 POLICY_LOADER = Code(
     "policy.loader-failed",
     "The confined child that reads the policy ended without an answer.",
@@ -59,6 +64,12 @@ ADDRESS_TAKEN = Code(
     "startup.address-taken",
     "The name under which 'report' finds the supervisor is in use.",
     "Look for another supervisor in this very container.",
+)
+METRICS_SOCKET = Code(
+    "startup.metrics-socket",
+    "The metrics socket cannot be made where --metrics-socket says, or not safely.",
+    "Name a path in an existing directory that is root's and that nobody else may write, all the "
+    "way down. Where the supervisor is not root: 'status --probe' needs no socket.",
 )
 NO_SANDBOX = Code(
     "startup.no-sandbox",

@@ -31,6 +31,7 @@ class PodSettings:
     grace_s: float = DEFAULT_GRACE_S
     await_agent_s: float = 300.0
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
+    metrics_socket: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
 
@@ -43,12 +44,13 @@ def run_settings(settings: PodSettings) -> RunSettings:
         policy=settings.policy,
         policy_from_image=settings.policy_from_image,
         upstream=settings.upstream,
+        metrics_socket=settings.metrics_socket,
     )
 
 
 def load_policy(settings: PodSettings) -> LoadedPolicy:
     """The policy of the pod. Raises Refusal."""
-    loaded = obtain_policy(run_settings(settings))
+    loaded = obtain_policy(run_settings(settings), sees_programs=False)
     if loaded.static.supervisor.require.fence == "namespace":
         cause = "the policy requires 'namespace', a sidecar pod has the form 'pod'"
         raise Refusal(codes.FENCE_FORM, cause)
