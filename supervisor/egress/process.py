@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from policy.index import Index
     from supervisor.egress.faults import Faults
     from supervisor.egress.resolv_conf import ResolvConf
+    from supervisor.egress.server import Descriptors
     from supervisor.egress.upstream_proxy import UpstreamProxy
     from supervisor.events.stream import EventStream
 
@@ -141,7 +142,7 @@ def _prepare(
     from supervisor.egress.hosts import host_gateway, parse_hosts
     from supervisor.egress.orders import Orders
     from supervisor.egress.resolv_conf import parse_resolv_conf
-    from supervisor.egress.server import Descriptors, Egress, Setup, preload
+    from supervisor.egress.server import Egress, Setup, preload
     from supervisor.egress.synthetic import TABLE_SIZE
 
     preload()
@@ -155,15 +156,9 @@ def _prepare(
         has_ipv6=spec.has_ipv6,
         proxy=spec.proxy,
     )
-    descriptors = Descriptors(
-        **{kind: _listening(spec.sockets, kind) for kind in ("capture", "proxy")},
-        dns_udp=_listening(spec.sockets, "dns_udp"),
-        dns_tcp=_listening(spec.sockets, "dns_tcp"),
-        diag=os.dup(spec.sockets["sock_diag"]),
-        names=spec.names,
-        monitor=channels[0],
+    egress = Egress(
+        _descriptors(spec, channels[0]), setup, lambda report: stream.emit(event_of(report))
     )
-    egress = Egress(descriptors, setup, lambda report: stream.emit(event_of(report)))
     channel = socket.socket(fileno=channels[1])
 
     def used(generation: int, ended: int) -> None:
@@ -188,6 +183,19 @@ def _prepare(
                 beating.cancel()
 
     return lambda: asyncio.run(main())
+
+
+def _descriptors(spec: EgressSpec, owners: int) -> "Descriptors":
+    from supervisor.egress.server import Descriptors
+
+    return Descriptors(
+        **{kind: _listening(spec.sockets, kind) for kind in ("capture", "proxy")},
+        dns_udp=_listening(spec.sockets, "dns_udp"),
+        dns_tcp=_listening(spec.sockets, "dns_tcp"),
+        diag=os.dup(spec.sockets["sock_diag"]),
+        names=spec.names,
+        monitor=owners,
+    )
 
 
 async def _beat(
