@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from supervisor.egress.order_messages import (
@@ -29,6 +30,8 @@ from supervisor.events.vocabulary import TunnelsClosed
 from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 
 if TYPE_CHECKING:
+    from policy.host import Address
+    from policy.index import Index
     from supervisor.egress.resolv_conf import ResolvConf
     from supervisor.egress.upstream_proxy import UpstreamProxy
     from supervisor.events.stream import EventStream
@@ -121,16 +124,18 @@ def _prepare(
     import asyncio
 
     from supervisor.egress.event_records import event_of
-    from supervisor.egress.hosts import parse_hosts
+    from supervisor.egress.hosts import host_gateway, parse_hosts
     from supervisor.egress.resolv_conf import parse_resolv_conf
     from supervisor.egress.server import Descriptors, Egress, Setup, preload
     from supervisor.egress.synthetic import TABLE_SIZE
 
     preload()
     os.ftruncate(spec.names, TABLE_SIZE)  # no change but for the first egress of a sandbox
+    hosts = parse_hosts(spec.hosts)
+    compiled = partial(_compile, tells_programs=spec.tells_programs, gateway=host_gateway(hosts))
     setup = Setup(
-        index=_compile(policy, tells_programs=spec.tells_programs),
-        hosts=parse_hosts(spec.hosts),
+        index=compiled(policy),
+        hosts=hosts,
         resolv_conf=spec.servers or parse_resolv_conf(spec.resolv_conf),
         has_ipv6=spec.has_ipv6,
         proxy=spec.proxy,
@@ -147,8 +152,8 @@ def _prepare(
     channel = socket.socket(fileno=orders)
     channel.setblocking(False)
 
-    def use_policy(wire: bytes) -> int:
-        return egress.use_policy(_compile(wire, tells_programs=spec.tells_programs))
+    def use_policy(whole: bytes) -> int:
+        return egress.use_policy(compiled(whole))
 
     def take_orders() -> None:
         _obey(channel, use_policy, egress.stop, stream)
@@ -198,12 +203,16 @@ def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:
     return tuple(os.dup(sockets[name]) for name in (f"{kind}4", f"{kind}6") if name in sockets)
 
 
-def _compile(policy: bytes, *, tells_programs: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Index, imported late
+def _compile(whole: bytes, *, tells_programs: bool, gateway: "Address | None") -> "Index":
+    """What supervisor.startup.policy put together."""
     from policy.index import CallerMode, compile_policy
     from policy.wire import from_wire
 
     mode: CallerMode = "identified" if tells_programs else "any"
-    return compile_policy(from_wire(json.loads(policy)), mode=mode)
+    document = json.loads(whole)
+    return compile_policy(
+        from_wire(document["policy"]), mode=mode, links=document["links"], gateway=gateway
+    )
 
 
 def _obey(
