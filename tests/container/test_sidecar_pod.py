@@ -251,7 +251,7 @@ def test_the_sidecar_is_what_stands_behind_a_corporate_proxy(tmp_path):
         assert refusal(refused)["code"] == "upstream.sidecars"
 
 
-def test_every_thread_of_both_halves_has_a_filter(tmp_path):
+def test_every_thread_of_both_halves_has_a_filter_and_only_the_monitor_a_privilege(tmp_path):
     with sidecar_pod(tmp_path) as pod:
         pod.net_init().checked()
         sidecar = pod.sidecar()
@@ -267,3 +267,7 @@ def test_every_thread_of_both_halves_has_a_filter(tmp_path):
                     fields = fields_of(status)
                     assert int(fields["Seccomp_filters"]) > int(engines), process
                     assert fields["NoNewPrivs"] == "1", process
+                if process != monitor:
+                    assert not set(fields["Uid"].split()) & {"0"}, process
+                    sets = [fields[f"Cap{name}"] for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
+                    assert sets == ["0" * 16] * 5, process
