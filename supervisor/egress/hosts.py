@@ -9,6 +9,7 @@ be reached, and whether the address may be dialled, policy decides as for any ot
 import ipaddress
 from dataclasses import dataclass, field
 
+from policy.address import HOST_GATEWAY_NAMES, METADATA
 from policy.host import Address
 from supervisor.egress.names import canonical_name
 
@@ -60,6 +61,20 @@ def parse_hosts(content: bytes) -> Hosts:
         names={address: tuple(found) for address, found in names.items()},
         skipped=tuple(skipped),
     )
+
+
+def host_gateway(hosts: Hosts) -> Address | None:
+    """The link-local address under which the engine offers the host; None where there is not one.
+
+    Only a rule that states one of those names reaches it (policy.address.host_gateway_rule).
+    """
+    found = {
+        address
+        for name in HOST_GATEWAY_NAMES
+        for address in hosts.addresses.get(name, ())
+        if address.is_link_local and address not in METADATA
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def _read_line(words: list[str]) -> tuple[Address, list[str]] | str:

@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from supervisor.egress.order_messages import (
@@ -32,6 +33,8 @@ from supervisor.events.vocabulary import Event, TunnelsClosed
 from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 
 if TYPE_CHECKING:
+    from policy.host import Address
+    from policy.index import Index
     from supervisor.egress.faults import Faults
     from supervisor.egress.resolv_conf import ResolvConf
     from supervisor.egress.upstream_proxy import UpstreamProxy
@@ -146,16 +149,18 @@ def _prepare(
     import asyncio
 
     from supervisor.egress.event_records import event_of
-    from supervisor.egress.hosts import parse_hosts
+    from supervisor.egress.hosts import host_gateway, parse_hosts
     from supervisor.egress.resolv_conf import parse_resolv_conf
     from supervisor.egress.server import Descriptors, Egress, Setup, preload
     from supervisor.egress.synthetic import TABLE_SIZE
 
     preload()
     os.ftruncate(spec.names, TABLE_SIZE)  # no change but for the first egress of a sandbox
+    hosts = parse_hosts(spec.hosts)
+    compiled = partial(_compile, tells_programs=spec.tells_programs, gateway=host_gateway(hosts))
     setup = Setup(
-        index=_compile(policy, tells_programs=spec.tells_programs),
-        hosts=parse_hosts(spec.hosts),
+        index=compiled(policy),
+        hosts=hosts,
         resolv_conf=spec.servers or parse_resolv_conf(spec.resolv_conf),
         has_ipv6=spec.has_ipv6,
         proxy=spec.proxy,
@@ -172,8 +177,8 @@ def _prepare(
     channel = socket.socket(fileno=channels[1])
     channel.setblocking(False)
 
-    def use_policy(wire: bytes) -> int:
-        return egress.use_policy(_compile(wire, tells_programs=spec.tells_programs))
+    def use_policy(whole: bytes) -> int:
+        return egress.use_policy(compiled(whole))
 
     def tell_numbers() -> int:
         status = egress.status()
@@ -242,12 +247,16 @@ def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:
     return tuple(os.dup(sockets[name]) for name in (f"{kind}4", f"{kind}6") if name in sockets)
 
 
-def _compile(policy: bytes, *, tells_programs: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Index, imported late
+def _compile(whole: bytes, *, tells_programs: bool, gateway: "Address | None") -> "Index":
+    """What supervisor.startup.policy put together."""
     from policy.index import CallerMode, compile_policy
     from policy.wire import from_wire
 
     mode: CallerMode = "identified" if tells_programs else "any"
-    return compile_policy(from_wire(json.loads(policy)), mode=mode)
+    document = json.loads(whole)
+    return compile_policy(
+        from_wire(document["policy"]), mode=mode, links=document["links"], gateway=gateway
+    )
 
 
 def _obey(

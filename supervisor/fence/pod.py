@@ -18,17 +18,17 @@ from supervisor.fence import addresses
 from supervisor.fence.names import BLOCKED_OUT, TABLE
 from supervisor.fence.request import PodRequest, Served
 from supervisor.fence.rules import (
-    FILTER_PRIORITY,
-    NAT_PRIORITY,
+    FROM_LOOPBACK,
     NO_FORWARDING,
     REFUSE_IN,
     REFUSE_OUT,
     direct_dials,
     drop,
+    judges,
+    redirects,
     refuse,
 )
 from supervisor.kernel.ruleset import (
-    Arriving,
     Carries,
     Chain,
     Count,
@@ -121,47 +121,24 @@ def _zones(request: PodRequest) -> Chain:
 
 
 def _redirects(request: PodRequest) -> Chain:
-    served = request.served
-    names = tuple(
-        Rule(
-            comment=f"{protocol.name.lower()} dns to egress",
-            matches=(ToPort(protocol, addresses.DNS_SERVICE),),
-            ending=Redirect(served.dns),
-        )
-        for protocol in (Protocol.UDP, Protocol.TCP)
-    )
+    egress = Rule(comment="egress", matches=(Owner(request.egress_uid),), ending=Verdict.RETURN)
     # Synthetic addresses are local addresses too, so they come before "local stays".
     pools = tuple(
         Rule(
             comment=f"tcp to {pool} to egress",
             matches=(To(pool), Carries(Protocol.TCP)),
-            ending=Redirect(served.capture),
+            ending=Redirect(request.served.capture),
         )
         for pool in POOLS
     )
-    return Chain(
-        name="redirect",
-        kind="nat",
-        hook=Hook.OUTPUT,
-        priority=NAT_PRIORITY,
-        default=Verdict.ACCEPT,
-        rules=(
-            Rule(comment="egress", matches=(Owner(request.egress_uid),), ending=Verdict.RETURN),
-            *names,
-            *pools,
-            Rule(comment="local stays", matches=(ToThisMachine(),), ending=Verdict.RETURN),
-            Rule(
-                comment="tcp to egress",
-                matches=(Carries(Protocol.TCP),),
-                ending=Redirect(served.capture),
-            ),
-        ),
-    )
+    local = Rule(comment="local stays", matches=(ToThisMachine(),), ending=Verdict.RETURN)
+    return redirects(request.served, first=(egress,), stays=(*pools, local))
 
 
 def _output(request: PodRequest) -> Chain:
     synthetic = (rule for pool in POOLS for rule in refuse(f"{BLOCKED_OUT} {pool}", To(pool)))
-    rules = (
+    return judges(
+        Hook.OUTPUT,
         *drop(f"{BLOCKED_OUT} invalid", InState((State.INVALID,))),
         *_redirected(request.served),
         Rule(
@@ -181,14 +158,6 @@ def _output(request: PodRequest) -> Chain:
         *synthetic,
         *_loopback(request),
         *REFUSE_OUT,
-    )
-    return Chain(
-        name="output",
-        kind="filter",
-        hook=Hook.OUTPUT,
-        priority=FILTER_PRIORITY,
-        default=Verdict.DROP,
-        rules=rules,
     )
 
 
@@ -315,8 +284,9 @@ def _input() -> Chain:
         addresses.NEIGHBOUR_SOLICITATION,
         addresses.NEIGHBOUR_ADVERTISEMENT,
     )
-    rules = (
-        Rule(comment="from lo", matches=(Arriving("lo"),), ending=Verdict.ACCEPT),
+    return judges(
+        Hook.INPUT,
+        FROM_LOOPBACK,
         *_discovery(own_link, (addresses.LISTENER_QUERY,)),
         # Answers, and ICMP errors about them (path MTU).
         Rule(
@@ -326,12 +296,4 @@ def _input() -> Chain:
             ending=Verdict.ACCEPT,
         ),
         *REFUSE_IN,
-    )
-    return Chain(
-        name="input",
-        kind="filter",
-        hook=Hook.INPUT,
-        priority=FILTER_PRIORITY,
-        default=Verdict.DROP,
-        rules=rules,
     )

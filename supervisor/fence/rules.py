@@ -1,8 +1,10 @@
 """What both forms of the fence say in the same words."""
 
+from supervisor.fence import addresses
 from supervisor.fence.names import BLOCKED_IN, BLOCKED_OUT, NFLOG_GROUP
 from supervisor.fence.request import Served
 from supervisor.kernel.ruleset import (
+    Arriving,
     AtMost,
     Carries,
     Chain,
@@ -11,6 +13,7 @@ from supervisor.kernel.ruleset import (
     Log,
     Match,
     Protocol,
+    Redirect,
     Redirected,
     Reject,
     Rule,
@@ -99,11 +102,44 @@ def direct_dials(served: Served) -> tuple[Rule, ...]:
     )
 
 
+def redirects(served: Served, *, first: tuple[Rule, ...], stays: tuple[Rule, ...]) -> Chain:
+    """DNS and TCP to egress, but for what ``first`` takes out; ``stays`` is TCP to what is local."""
+    names = tuple(
+        Rule(
+            comment=f"{protocol.name.lower()} dns to egress",
+            matches=(ToPort(protocol, addresses.DNS_SERVICE),),
+            ending=Redirect(served.dns),
+        )
+        for protocol in (Protocol.UDP, Protocol.TCP)
+    )
+    capture = Rule(
+        comment="tcp to egress",
+        matches=(Carries(Protocol.TCP),),
+        ending=Redirect(served.capture),
+    )
+    return Chain(
+        name="redirect",
+        kind="nat",
+        hook=Hook.OUTPUT,
+        priority=NAT_PRIORITY,
+        default=Verdict.ACCEPT,
+        rules=(*first, *names, *stays, capture),
+    )
+
+
+def judges(hook: Hook, *rules: Rule) -> Chain:
+    """The chain of this hook that drops what none of the rules accepts."""
+    return Chain(
+        name=hook.name.lower(),
+        kind="filter",
+        hook=hook,
+        priority=FILTER_PRIORITY,
+        default=Verdict.DROP,
+        rules=rules,
+    )
+
+
+FROM_LOOPBACK = Rule(comment="from lo", matches=(Arriving("lo"),), ending=Verdict.ACCEPT)
+
 # Nothing is ever forwarded, whatever the forwarding sysctl says.
-NO_FORWARDING = Chain(
-    name="forward",
-    kind="filter",
-    hook=Hook.FORWARD,
-    priority=FILTER_PRIORITY,
-    default=Verdict.DROP,
-)
+NO_FORWARDING = judges(Hook.FORWARD)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from supervisor.egress import order_messages as orders
 from supervisor.egress.owner_messages import (
-    QUESTION_SIZE,
+    QUESTIONS_SIZE,
     MessageError,
-    decode_question,
+    decode_questions,
     encode_answer,
 )
 from supervisor.egress.process import EgressSpec, serve
@@ -185,16 +185,18 @@ class EgressKeeper:
     def _on_question(self) -> None:
         if self._running is None:
             return
-        packet = _receive(self._running.owners, QUESTION_SIZE)
+        packet = _receive(self._running.owners, QUESTIONS_SIZE)
         if packet is None:
             return
         try:
-            refused = self._owners.ask(decode_question(packet))
+            questions = decode_questions(packet)
         except MessageError as error:
             self._helper.broke_protocol(str(error))
             return
-        if refused is not None:
-            self._answer(refused)
+        for question in questions:
+            refused = self._owners.ask(question)
+            if refused is not None:
+                self._answer(refused)
 
     def _answer(self, found: Found) -> None:
         try:
@@ -204,9 +206,6 @@ class EgressKeeper:
         except OSError as error:
             # Egress asks at most what its queue takes; it gives a question up by itself.
             self._helper.complain(codes.HELPER_UNREACHABLE, error.strerror or "")
-        finally:
-            for descriptor in found.descriptors:
-                os.close(descriptor)
 
     def _on_order(self) -> None:
         if self._running is None:

@@ -18,6 +18,11 @@ POLICY_INVALID = Code(
     "The policy has findings.",
     "Run 'sandbox-supervisor policy check FILE' and mend what it lists.",
 )
+LINK_NOT_FOLLOWED = Code(
+    "policy.link-not-followed",
+    "The policy lists a program by a link that others than root can exchange, so it counts as written.",
+    "List the file behind the link.",
+)
 POLICY_LOADER = Code(
     "policy.loader-failed",
     "The confined child that reads the policy ended without an answer.",

@@ -47,6 +47,7 @@ class NetworkKeeping:
     upstream: Upstream
     egress_uid: int | None  # None: unprivileged, so the helpers stay who we are
     tells_programs: bool = True
+    sees_programs: bool = True  # our root is the workload's
     on_ready: Callable[[], None] = lambda: None  # egress serves
     # A changed policy, before egress gets it; False: it does not.
     on_policy: Callable[[LoadedPolicy], bool] = lambda _: True
@@ -88,6 +89,7 @@ class NetworkKeeping:
             PolicyWatch(
                 self.settings.policy,
                 from_image=self.settings.policy_from_image,
+                sees_programs=self.sees_programs,
                 loaded=self.policy,
                 use=self._use,
                 generation=lambda: self.generation,

@@ -50,7 +50,7 @@ def run_settings(settings: PodSettings) -> RunSettings:
 
 def load_policy(settings: PodSettings) -> LoadedPolicy:
     """The policy of the pod. Raises Refusal."""
-    loaded = obtain_policy(run_settings(settings))
+    loaded = obtain_policy(run_settings(settings), sees_programs=False)
     if loaded.static.supervisor.require.fence == "namespace":
         cause = "the policy requires 'namespace', a sidecar pod has the form 'pod'"
         raise Refusal(codes.FENCE_FORM, cause)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from policy.model import Policy
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
-from supervisor.events.vocabulary import PolicyNeedsRestart, PolicyRejected, Why
+from supervisor.events.vocabulary import Finding, PolicyNeedsRestart, PolicyRejected, Severity, Why
 from supervisor.kernel import inotify
 from supervisor.monitor.child_answer import ChildAnswer
 from supervisor.monitor.loop import Loop
@@ -34,6 +34,7 @@ class PolicyWatch:
         path: str,
         *,
         from_image: bool,
+        sees_programs: bool,
         loaded: LoadedPolicy,
         use: Callable[[LoadedPolicy], object],
         generation: Callable[[], int],
@@ -42,6 +43,7 @@ class PolicyWatch:
     ) -> None:
         self._path = path
         self._from_image = from_image
+        self._sees_programs = sees_programs
         self._loaded = loaded
         self._use = use
         self._generation = generation
@@ -97,10 +99,11 @@ class PolicyWatch:
         except Refusal as refusal:
             self._rejected(refusal)
             return
-        self._child = ChildAnswer(
-            lambda end: be_unprivileged(lambda: load_to_wire(text, self._path), end),
-            limit=ANSWER_BYTES,
-        )
+
+        def load() -> bytes:
+            return load_to_wire(text, self._path, sees_programs=self._sees_programs)
+
+        self._child = ChildAnswer(lambda end: be_unprivileged(load, end), limit=ANSWER_BYTES)
         self._gives_up = now + DEADLINE_S
         self._loop.watch(self._child.descriptor, self._on_answer)
 
@@ -131,8 +134,15 @@ class PolicyWatch:
             cause = "; ".join(map(str, loaded.static.not_enforced))
             self._rejected(Refusal(codes.NOT_ENFORCED, cause))
         elif loaded.whole != self._loaded.whole:
+            if loaded.notes:
+                self._tell_links(loaded.notes)
             self._loaded = self._loaded._replace(whole=loaded.whole)
             self._use(loaded)
+
+    def _tell_links(self, notes: tuple[str, ...]) -> None:
+        why = Why.of(codes.LINK_NOT_FOLLOWED, "; ".join(notes))
+        title = "a listed program is a link that is not followed"
+        self._log.emit(Finding(title=title, severity=Severity.LOW, why=why))
 
     def _rejected(self, refusal: Refusal) -> None:
         why = Why.refused(refusal)

@@ -93,6 +93,7 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
         upstream=upstream,
         egress_uid=settings.egress_uid if privileged else None,
         tells_programs=privileged,
+        sees_programs=False,
         on_ready=on_ready,
         on_policy=on_policy,
         has_workload=False,

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 # As the kernel's own bound for one path (path_resolution(7)).
 MAX_LINKS = 40
 
+# In place of the workload's groups where they are not known yet: any but root's may be one of them.
+ANY_GROUP: frozenset[int] | None = None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
@@ -50,8 +53,8 @@ class _Walk:
             os.close(self.descriptors.pop())
 
 
-def open_trusted(path: str, groups: frozenset[int], root: int | None = None) -> Located:
-    """Open an absolute path; ``groups`` are the workload's, for whom group write counts.
+def open_trusted(path: str, groups: frozenset[int] | None, root: int | None = None) -> Located:
+    """Open an absolute path; ``groups`` are the workload's, for whom group write counts (ANY_GROUP).
 
     ``root`` is where the path starts, if not at our own root: a descriptor of the root directory of
     another mount namespace shows that namespace's mounts.
@@ -71,7 +74,7 @@ def open_trusted(path: str, groups: frozenset[int], root: int | None = None) -> 
     return Located(descriptor=descriptor, path=walk.here(), links=tuple(walk.links))
 
 
-def _step(walk: _Walk, groups: frozenset[int]) -> None:
+def _step(walk: _Walk, groups: frozenset[int] | None) -> None:
     """Take the next component: go up, go down, or put a link's target in its place."""
     name = walk.pending.pop(0)
     if name == "..":
@@ -120,9 +123,10 @@ def _readlink(link: int) -> str:
         os.close(link)
 
 
-def _only_roots(status: os.stat_result, groups: frozenset[int]) -> bool:
+def _only_roots(status: os.stat_result, groups: frozenset[int] | None) -> bool:
     """Whether nobody but root can change the directory's entries."""
     writers = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    if writers == stat.S_IWGRP and status.st_gid not in groups:
+    is_in_group = status.st_gid != 0 if groups is None else status.st_gid in groups
+    if writers == stat.S_IWGRP and not is_in_group:
         writers = 0
     return status.st_uid == 0 and not writers

@@ -9,6 +9,11 @@ from support.attacks import Outcomes, attack, rows
 from support.sandbox import AS_4242, ENTRYPOINT, refusal_of, sandbox, sandboxed, wait_for
 
 ROWS = rows()
+# A closed network is attacked here. In a sidecar pod TCP and names go to egress, which is attacked
+# in test_network_rows.
+CASES = [
+    (row, form) for row in ROWS for form in NAMES if not (form == "sidecar" and row.startswith("E"))
+]
 
 
 @pytest.fixture(scope="module")
@@ -18,16 +23,14 @@ def outcomes():
         yield functools.cache(lambda name: attack(known[name]))
 
 
-@pytest.mark.parametrize("form", NAMES)
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize(("row", "form"), CASES)
 def test_the_attack_does_not_get_through(row, form, outcomes):
     found: Outcomes = outcomes(form)
 
     assert found[row]["held"] == "ok"
 
 
-@pytest.mark.parametrize("form", NAMES)
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize(("row", "form"), CASES)
 def test_the_allowed_act_beside_it_works(row, form, outcomes):
     found: Outcomes = outcomes(form)
 
@@ -58,7 +61,7 @@ def test_a_uid_of_a_helper_is_refused():
     assert refusal_of(result)["code"].startswith("identity.")
 
 
-@pytest.mark.parametrize("form", NAMES)
+@pytest.mark.parametrize("form", [name for name in NAMES if name != "sidecar"])
 def test_the_proof_can_be_made_again_while_the_workload_runs(form):
     with forms() as known:
         chosen = known[form]

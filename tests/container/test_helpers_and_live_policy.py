@@ -256,6 +256,18 @@ def test_a_bad_policy_is_loud_and_the_last_good_one_stays(upstreams, tmp_path):
         assert "network_polices" in json.dumps(rejected[0])
 
 
+def test_a_program_that_is_listed_by_a_link_of_the_workloads_is_a_finding(upstreams, tmp_path):
+    with sandbox(upstreams, tmp_path) as running_sandbox:
+        (tmp_path / "workspace/link").symlink_to("/usr/bin/python3.11")
+        text = policy("echo", "held").replace("/usr/bin/python3.11", "/sandbox/link")
+        running_sandbox.write(text)
+
+        (found,) = running_sandbox.await_event("finding")
+        assert found["code"] == "policy.link-not-followed"
+        assert "/sandbox/link" in found["cause"]
+        running_sandbox.await_try("refused", "refused", "refused", "lost")
+
+
 def test_a_config_map_is_swapped_by_its_symlink(upstreams, tmp_path):
     def project(place, text, name="..2026_1"):
         (place / name).mkdir()

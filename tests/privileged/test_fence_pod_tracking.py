@@ -16,69 +16,45 @@ from support.pods import (
     POD_V4,
     WORKLOAD,
     Running,
+    answered,
+    ask,
     held,
     in_world,
 )
 
 PORT = 41053
+POLICY, RESOLVER = b"policy answers question", b"resolver answers question"
 FAMILIES = [(OUTSIDE_V4, "dns_udp4"), (OUTSIDE_V6, "dns_udp6")]
 
 
-def ask(resolver):
-    """Send a query from PORT, whoever had it before; what comes back."""
-
-    def work():
-        family = socket.AF_INET6 if ":" in resolver else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as client:
-            client.bind(("", PORT))
-            client.settimeout(5)
-            client.connect((resolver, 53))
-            client.send(b"question")
-            return client.recv(100)
-
-    return work
+def asked_as(uid, resolver, server, who):
+    """What ``uid`` is told if it asks from PORT, whoever had it before, and ``server`` hears it."""
+    return answered(server, Running(uid, ask(resolver, source=PORT)), who)
 
 
-def answered_by(server, who, uid, resolver):
-    """Ask as ``uid``; ``server`` gets the question and answers it. Returns what came back."""
-    client = Running(uid, ask(resolver))
-    question, asker = server.recvfrom(100)
-    server.sendto(who + b" answers " + question, asker)
-    return client.result()
+def in_turn(resolver, listener, *turns):
+    """Egress' queries are heard outside, the workload's by policy's DNS; the answers."""
+
+    def work(world, fence):
+        with held(fence, listener) as dns, world.listener(resolver, 53, socket.SOCK_DGRAM) as far:
+            heard = {WORKLOAD: (dns, b"policy"), EGRESS: (far, b"resolver")}
+            return [asked_as(uid, resolver, *heard[uid]) for uid in turns]
+
+    return in_world(work)
 
 
 @pytest.mark.parametrize(("resolver", "listener"), FAMILIES)
-def test_a_port_that_the_workload_asked_from_serves_egress_for_a_query_to_the_same_resolver(
+def test_a_port_that_the_workload_asked_from_serves_egress_towards_the_same_resolver(
     resolver, listener
 ):
-    def work(world, fence):
-        with held(fence, listener) as policy, world.listener(resolver, 53, socket.SOCK_DGRAM) as it:
-            return (
-                answered_by(policy, b"policy", WORKLOAD, resolver),
-                answered_by(it, b"resolver", EGRESS, resolver),
-                answered_by(policy, b"policy", WORKLOAD, resolver),
-            )
-
-    assert in_world(work) == (
-        b"policy answers question", b"resolver answers question", b"policy answers question",
-    )  # fmt: skip
+    assert in_turn(resolver, listener, WORKLOAD, EGRESS, WORKLOAD) == [POLICY, RESOLVER, POLICY]
 
 
 @pytest.mark.parametrize(("resolver", "listener"), FAMILIES)
-def test_a_port_that_egress_asked_from_serves_the_workload_for_a_query_to_the_same_resolver(
+def test_a_port_that_egress_asked_from_serves_the_workload_towards_the_same_resolver(
     resolver, listener
 ):
-    def work(world, fence):
-        with held(fence, listener) as policy, world.listener(resolver, 53, socket.SOCK_DGRAM) as it:
-            return (
-                answered_by(it, b"resolver", EGRESS, resolver),
-                answered_by(policy, b"policy", WORKLOAD, resolver),
-                answered_by(it, b"resolver", EGRESS, resolver),
-            )
-
-    assert in_world(work) == (
-        b"resolver answers question", b"policy answers question", b"resolver answers question",
-    )  # fmt: skip
+    assert in_turn(resolver, listener, EGRESS, WORKLOAD, EGRESS) == [RESOLVER, POLICY, RESOLVER]
 
 
 def test_a_tcp_port_that_the_workload_used_serves_egress_towards_the_same_address():

@@ -5,24 +5,26 @@ import socket
 from ipaddress import ip_address
 
 import pytest
-from support.fences import REFUSALS, enter, inside, send_to
+from support.fences import ATTEMPTS, REFUSALS, enter, inside, send_to
 from support.forked import in_child
-from support.pods import WORKLOAD, Running, as_uid, dial, held, original_destination, send_udp
+from support.pods import (
+    WORKLOAD,
+    Running,
+    answered,
+    as_uid,
+    ask,
+    dial,
+    held,
+    original_destination,
+    send_udp,
+    served,
+)
 
 from supervisor.fence.names import BLOCKED_OUT
 from supervisor.fence.request import Served
 from supervisor.fence.setup import create_namespace
 from supervisor.kernel import nflog
 from supervisor.kernel.sock_diag import find_tcp, open_sock_diag
-
-ATTEMPTS = {
-    "udp": {"kind": socket.SOCK_DGRAM, "port": 5353},
-    "quic": {"kind": socket.SOCK_DGRAM, "port": 443},
-    "udp-lite": {"kind": socket.SOCK_DGRAM, "protocol": 136},
-    "icmp": {"kind": socket.SOCK_RAW, "protocol": socket.IPPROTO_ICMP, "port": 0},
-    "gre": {"kind": socket.SOCK_RAW, "protocol": 47, "port": 0},
-    "sctp": {"kind": socket.SOCK_RAW, "protocol": 132, "port": 0},
-}
 
 
 def workload(fence, function):
@@ -43,14 +45,7 @@ def test_tcp_is_accepted_outside_the_namespace_with_its_destination(address, lis
     fence = create_namespace(Served())
     client = workload(fence, dial(address, 443))
 
-    with held(fence, listener) as capture:
-        accepted, _ = capture.accept()
-    with accepted:
-        destination = original_destination(accepted)
-        accepted.sendall(accepted.recv(100).upper())
-
-    assert destination == (address, 443)
-    assert client.result() == b"HELLO"
+    assert served(fence, listener, client) == ((address, 443), b"HELLO")
 
 
 @pytest.mark.parametrize(
@@ -58,34 +53,18 @@ def test_tcp_is_accepted_outside_the_namespace_with_its_destination(address, lis
     [("8.8.8.8", "dns_udp4"), ("127.0.0.53", "dns_udp4"), ("2001:4860:4860::8888", "dns_udp6")],
 )
 def test_dns_is_answered_as_if_by_the_resolver_that_was_asked(resolver, listener):
-    def ask():
-        family = socket.AF_INET6 if ":" in resolver else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as client:
-            client.settimeout(5)
-            client.connect((resolver, 53))
-            client.send(b"question")
-            return client.recv(100)
-
     fence = create_namespace(Served())
-    client = workload(fence, ask)
+    client = workload(fence, ask(resolver))
 
     with held(fence, listener) as dns:
-        question, asker = dns.recvfrom(100)
-        dns.sendto(b"answer to " + question, asker)
-
-    assert client.result() == b"answer to question"
+        assert answered(dns, client) == b"somebody answers question"
 
 
 def test_dns_over_tcp_is_answered():
     fence = create_namespace(Served())
     client = workload(fence, dial("8.8.8.8", 53))
 
-    with held(fence, "dns_tcp4") as dns:
-        accepted, _ = dns.accept()
-    with accepted:
-        accepted.sendall(accepted.recv(100))
-
-    assert client.result() == b"hello"
+    assert served(fence, "dns_tcp4", client) == (("8.8.8.8", 53), b"HELLO")
 
 
 def test_the_proxy_port_is_for_dialling():

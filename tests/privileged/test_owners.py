@@ -47,6 +47,14 @@ def worked(asked: Owners, *, until):
     return None
 
 
+def answers_of(asked: Owners):
+    """Everything that waits, by its number."""
+    answers = {}
+    while asked.deadline() is not None:
+        answers |= {found.answer.question_id: found.answer for found in asked.work()}
+    return answers
+
+
 def question(sock: socket.socket, number: int = 1) -> Question:
     return Question(question_id=number, inode=inode_of(sock), uid=4242)
 
@@ -293,6 +301,45 @@ def test_without_any_other_capability_the_workload_is_looked_into_as_itself():
         return blind, [holder.pid for holder in found.holders] == pids, os.geteuid()
 
     assert in_child(body) == (Outcome.UNREADABLE, True, 0)
+
+
+def test_questions_that_wait_together_are_answered_each_by_its_own_holders():
+    def body():
+        first, first_pids = held_by(2)
+        second, second_pids = held_by(1)
+        nobody = socket.socket()
+        asked = Owners()
+        for number, sock in enumerate((first, second, nobody, first)):
+            assert asked.ask(question(sock, number)) is None
+        del nobody  # ours is not looked at anyhow
+        answers = answers_of(asked)
+        pids = {number: {h.pid for h in one.holders} for number, one in answers.items()}
+        # The children of the second call inherited the first socket as well.
+        both = {*first_pids, *second_pids}
+        return pids == {0: both, 1: set(second_pids), 2: set(), 3: both}, answers[2].outcome
+
+    assert in_child(body) == (True, Outcome.VANISHED)
+
+
+def test_a_question_that_comes_during_a_search_waits_for_the_next():
+    """A search looks at each process once, maybe before the socket of a later question was there."""
+
+    def body():
+        first, _ = held_by(1)
+        later = []
+
+        def begins():
+            if not later:
+                later.append(held_by(1))
+                asked.ask(question(later[0][0], 2))
+            return frozenset()
+
+        asked = Owners(ours=begins)
+        asked.ask(question(first, 1))
+        answers = answers_of(asked)
+        return [h.pid for h in answers[2].holders] == later[0][1], answers[1].outcome
+
+    assert in_child(body) == (True, Outcome.FOUND)
 
 
 def test_a_process_with_very_many_descriptors_costs_the_budget_not_the_monitor(monkeypatch):

@@ -5,6 +5,7 @@ import os
 import pytest
 from support.confined import WORKLOAD, workplace
 
+from supervisor.startup.binary_links import follow
 from supervisor.startup.trusted_path import UntrustedLinkError, open_trusted
 
 GROUPS = frozenset({WORKLOAD, 3003})
@@ -92,6 +93,21 @@ def test_who_can_write_the_directory_decides(root, mode, owner, group, followed,
     else:
         with pytest.raises(UntrustedLinkError):
             locate(link_place / "link")
+
+
+@pytest.mark.parametrize(("group", "followed"), [(0, True), (4004, False)])
+def test_before_the_workload_is_known_every_group_but_roots_may_be_its(root, group, followed):
+    (root / "file").touch()
+    (root / "link").symlink_to("file")
+    os.chown(root, 0, group)
+    root.chmod(0o775)
+    found = follow([str(root / "link"), str(root / "file"), str(root / "absent")])
+    if followed:
+        assert found == ({str(root / "link"): str(root / "file")}, ())
+    else:
+        assert found.followed == {}
+        (why,) = found.left
+        assert why.startswith(f"{root}/link: the link {root}/link is not followed")
 
 
 def test_what_the_link_names_may_be_the_workloads(root):

@@ -18,6 +18,16 @@ WORKLOAD = 4242
 # How a refused attempt ends for the program: TCP by reset, the rest by ICMP or at once.
 REFUSALS = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM}
 
+# What nothing lets out: for ``send_to``.
+ATTEMPTS = {
+    "udp": {"kind": socket.SOCK_DGRAM, "port": 5353},
+    "quic": {"kind": socket.SOCK_DGRAM, "port": 443},
+    "udp-lite": {"kind": socket.SOCK_DGRAM, "protocol": 136},
+    "ping": {"kind": socket.SOCK_RAW, "protocol": socket.IPPROTO_ICMP, "port": 0},
+    "gre": {"kind": socket.SOCK_RAW, "protocol": 47, "port": 0},
+    "raw sctp": {"kind": socket.SOCK_RAW, "protocol": 132, "port": 0},
+}
+
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_SECCOMP = 22
 SECCOMP_MODE_FILTER = 2

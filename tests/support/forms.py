@@ -46,6 +46,6 @@ FORMS = (POD, SYS_ADMIN, USER_NAMESPACE, UNPRIVILEGED, SIDECAR)
 def owned_workspace(directory: Path) -> str:
     """podman's option for a workspace that is the workload's already: every form can use it."""
     for entry in (directory, *directory.iterdir()):
-        os.chown(entry, IDENTITY, IDENTITY)
+        os.chown(entry, IDENTITY, IDENTITY, follow_symlinks=False)
     directory.chmod(0o755)  # root without DAC_OVERRIDE has to get in
     return f"--volume={directory}:/sandbox"

@@ -159,6 +159,40 @@ def dial(address, port, payload=b"hello"):
     return work
 
 
+def ask(resolver, *, source=0):
+    """Send a query over UDP, from the port ``source``; what comes back."""
+
+    def work():
+        family = socket.AF_INET6 if ":" in resolver else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as client:
+            client.bind(("", source))
+            client.settimeout(5)
+            client.connect((resolver, 53))
+            client.send(b"question")
+            return client.recv(100)
+
+    return work
+
+
+def answered(dns, client, who=b"somebody"):
+    """What ``client``, which asks, gets from the socket ``dns``: a sentence with ``who`` in it."""
+    question, asker = dns.recvfrom(100)
+    dns.sendto(who + b" answers " + question, asker)
+    return client.result()
+
+
+def served(fence, listener, client):
+    """Accept the connection of ``client`` there and say in upper case what it says: where it was
+    going, and what it got.
+    """
+    with held(fence, listener) as listening:
+        accepted, _ = listening.accept()
+    with accepted:
+        destination = original_destination(accepted)
+        accepted.sendall(accepted.recv(100).upper())
+    return destination, client.result()
+
+
 def send_udp(address, port):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.sendto(b"x", (address, port))

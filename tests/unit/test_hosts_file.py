@@ -56,3 +56,22 @@ def test_no_bytes_raise_anything_else(content):
     except HostsError:
         return
     assert set(read.names) == {a for found in read.addresses.values() for a in found}
+
+
+@pytest.mark.parametrize(
+    ("lines", "gateway"),
+    [
+        (b"169.254.1.2 host.containers.internal host.docker.internal", "169.254.1.2"),
+        (
+            b"169.254.1.2 host.docker.internal\n169.254.169.254 host.containers.internal",
+            "169.254.1.2",
+        ),
+        (b"169.254.169.254 host.docker.internal", None),
+        (b"10.88.0.1 host.containers.internal", None),  # the ordinary rules open it
+        (b"169.254.1.2 elsewhere.internal", None),
+        (b"169.254.1.2 host.docker.internal\n169.254.1.3 host.containers.internal", None),
+    ],
+)
+def test_the_gateway_is_the_one_link_local_address_of_the_hosts_names(lines, gateway):
+    found = hosts.host_gateway(parse_hosts(lines + b"\n"))
+    assert found == (None if gateway is None else ip_address(gateway))
