@@ -17,7 +17,7 @@ import pytest
 from support.acceptance import POLICY_FILE, PROGRAMS
 from support.forms import POD, USER_NAMESPACE, owned_workspace
 from support.podman import running
-from support.records import events_of
+from support.records import events_of, records_in
 from support.sandbox import ENTRYPOINT, command_line, mounts
 from support.sites import ZONE
 from support.upstreams import Upstreams
@@ -203,6 +203,10 @@ def test_l1_egress_that_fails_is_replaced_and_the_fence_stays_closed(
         assert died[0]["status"] == -signal.SIGKILL
         assert running_sandbox.egress() != first
         assert bool(running_sandbox.events("helper.fault")) == (how is signal.SIGSTOP)
+        records = records_in(running_sandbox.container.logs().stderr)
+        told = [one["metadata"] for one in records if one["metadata"]["log_provider"] == "egress"]
+        numbers = [one["sequence"] for one in told]
+        assert numbers == sorted(set(numbers))
 
 
 def test_l1_a_crash_loop_ends_the_workload_with_its_cause(upstreams, tmp_path):
