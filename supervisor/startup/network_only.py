@@ -75,7 +75,7 @@ def run(settings: RunSettings) -> int:
     if not guest.report(finish.status):
         why = Why.of(sidecar_codes.UNHEARD, "the exit status was not noted")
         log.emit(PodMessage(name="sidecar.unheard", why=why))
-    return finished(finish, running.main, plan, log)
+    return finished(finish, running, plan, log)
 
 
 def _attach(settings: RunSettings, loop: Loop, log: Log, stages: Stages) -> ControlGuest:
@@ -116,9 +116,9 @@ def _start(
     loop.keep(log)
     running = execute(plan, facts=facts, on_proved=lambda _: None, log=log, stages=stages)
     loop.keep(FenceWatch(loop, ipv6=fence_of(running).report.ipv6))
-    report = containment(plan, running, facts, policy, stages).as_dict()
-    tell_start(running, plan, report, log)
-    inquiry.serve(lambda word: answer_to(word, report, running, log))
+    running.report = containment(plan, running, facts, policy, stages).as_dict()
+    tell_start(running, plan, log)
+    inquiry.serve(lambda word: answer_to(word, running, log))
     return plan, running
 
 

@@ -113,12 +113,12 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
         log=log,
     )
     ends.attach(channel)
+    inquiry = Inquiry(loop)
     for kept in (channel, beacon, log):
         loop.keep(kept)
-    inquiry = Inquiry(loop)
     keeping.start(fence)
     _listen(channel, settings)
-    report = _report(fence, degraded, settings, upstream)
+    report = _report(fence, degraded, settings, upstream, loaded)
     log.emit(SidecarStarted(pid=os.getpid(), is_degraded=bool(degraded), report=report))
     inquiry.serve(lambda _: {"role": "sidecar"} | report)
 
@@ -212,6 +212,7 @@ def _report(
     degraded: tuple[Degraded, ...],
     settings: PodSettings,
     upstream: Upstream,
+    loaded: LoadedPolicy,
 ) -> dict[str, object]:
     """What holds here: for the log, and for 'report' in this container."""
     rules = fence.report.rules
@@ -225,6 +226,7 @@ def _report(
             for item in degraded
         ],
         "notes": upstream.notes(),
+        "warnings": [str(finding) for finding in loaded.static.findings],
         "started_s": round(time.clock_gettime(time.CLOCK_PROCESS_CPUTIME_ID), 3),
     }
 
