@@ -188,7 +188,7 @@ class HttpSession:
             code = Code(*decision.code)
             cause = decision.detail or code.meaning
             return Denied(code=code, cause=cause, rule=rule)
-        if asked.upgrade and made.admission.inspect - made.admission.not_enforced:
+        if asked.upgrade and made.admission.judges_plain_requests:
             cause = "the endpoint's requests are judged one by one"
             return Denied(code=codes.HTTP_UPGRADE, cause=cause, rule=rule)
         return made.admission, path if decision.path is None else decision.path
