@@ -196,8 +196,7 @@ def embedded_ipv4(address: Address) -> tuple[ipaddress.IPv4Address, ...]:
     return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddressVerdict:
+class AddressVerdict(NamedTuple):
     """Whether an address may be dialled, and why; ``cause`` is a sentence with the facts."""
 
     is_allowed: bool

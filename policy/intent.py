@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class CallerProblem(Enum):
@@ -15,8 +15,7 @@ class CallerProblem(Enum):
     CHANGED = "changed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(NamedTuple):
     """One process that holds the connection.
 
     ``binary`` and ``ancestors`` are paths as the kernel reports them (``/proc/PID/exe``), parents
@@ -30,8 +29,7 @@ class Caller:
     problem: CallerProblem | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionIntent:
+class ConnectionIntent(NamedTuple):
     """A connection that a process asks for.
 
     ``host`` is the name that the client used (CONNECT target, URI host, or the name behind a
@@ -49,8 +47,7 @@ class ConnectionIntent:
     others: tuple[Caller, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestIntent:
+class RequestIntent(NamedTuple):
     """One HTTP request on a connection.
 
     ``path`` is the request target up to ``?`` and ``query`` what follows it, both as received;

@@ -76,6 +76,7 @@ def relay_in_python(listen, destination):
         upstream = socket.create_connection(("127.0.0.1", destination))
         for side in (client, upstream):
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            side.setblocking(False)
         relay.start(client=client, upstream=upstream, ended=lambda *_: None)
 
     poller.add(listener.fileno(), accept, LEVEL_IN)

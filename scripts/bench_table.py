@@ -116,6 +116,10 @@ def start(found: Figures) -> Iterator[Row]:
             yield Row(f"{form}: exec to workload", ours, "ms", wrapper, alone[wrapper])
         whole = figures["podman run, whole, ms"]
         yield Row(f"{form}: podman run, whole", whole, "ms", "bare image", podman)
+        stages = figures["stages, ms"]
+        for stage, took in stages.items():
+            yield Row(f"{form}: stage {stage}", took, "ms", "all stages", sum(stages.values()))
+        yield goal(f"{form}: the proof", stages["proof"], "ms", 200)
         yield goal(f"{form}: idle monitor", figures["monitor_pss_mib"], "MiB", 20)
 
 

@@ -10,11 +10,13 @@ from supervisor.egress.dial import OUT_OF_DESCRIPTORS
 from supervisor.egress.link import RESET_ON_CLOSE
 from supervisor.egress.poller import LEVEL_IN, Poller
 from supervisor.egress.service import Shed
+from supervisor.egress.sockets import Socket, accept
 
 # A burst is taken in one go, but not so long that tunnels wait for more than 2 ms.
 ACCEPTS_A_TURN = 32
 
-Take = Callable[[socket.socket], None]
+# Gets a connection and the address of its other end.
+Take = Callable[[Socket, tuple[str, int]], None]
 
 
 class Acceptor:
@@ -51,7 +53,7 @@ class Acceptor:
     def _ready(self, _events: int) -> None:
         for _ in range(ACCEPTS_A_TURN):
             try:
-                sock, _ = self._listener.accept()
+                sock, address = accept(self._listener)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -66,22 +68,16 @@ class Acceptor:
                 _reset(sock)
                 self._report(Shed(limit="connections", value=self._limit))
                 continue
-            self._prepare(sock)
-
-    def _prepare(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        try:
-            self._take(sock)
-        except (
-            OSError
-        ):  # it was reset, or was not redirected; ``take`` looks before it keeps anything
-            sock.close()
+            try:
+                self._take(sock, address)
+            except OSError:  # it was reset, or was not redirected; ``take`` looks before it keeps
+                sock.close()
 
     def _shed_with_reserve(self, cause: OSError) -> None:
         if self._reserve is not None:
             os.close(self._reserve)
             with contextlib.suppress(OSError):
-                sock, _ = self._listener.accept()
+                sock, _ = accept(self._listener)
                 _reset(sock)
         # A thread that hashes may have been quicker; then the next round gets it back.
         self._reserve = _open_reserve()
@@ -101,6 +97,6 @@ def _open_reserve() -> int | None:
         return None
 
 
-def _reset(sock: socket.socket) -> None:
+def _reset(sock: Socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     sock.close()

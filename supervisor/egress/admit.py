@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from policy.decision import Admission as Granted
 from policy.decision import Decision
@@ -101,8 +102,7 @@ class Reset:
     """Reset the client's side, close upstream's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class Opened(NamedTuple):
     """For the event stream: the connection was allowed and dialled."""
 
     origin: Origin
@@ -111,8 +111,7 @@ class Opened:
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(NamedTuple):
     """For the event stream: the connection was refused, why, and by which rule."""
 
     origin: Origin

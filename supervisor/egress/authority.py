@@ -1,9 +1,9 @@
 """Host and port of a request, read in exactly one way (attacks G1 to G5)."""
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
+from typing import NamedTuple
 
 from policy.findings import PatternError
 from policy.host import Address, canonical_host
@@ -14,8 +14,7 @@ REMEMBERED = 1024
 _SPLIT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authority:
+class Authority(NamedTuple):
     """A destination: canonical name, or literal address in canonical text, and port."""
 
     host: str

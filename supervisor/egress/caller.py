@@ -13,19 +13,22 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from policy.intent import Caller, CallerProblem
 from supervisor.egress.executables import Digests, FileIdentity, digest_of, identify
 from supervisor.egress.owner_messages import (
     MAX_ANSWER,
     MAX_EXECUTABLES,
+    MAX_QUESTIONS,
+    REMEMBERED,
     Answer,
     Holder,
     Outcome,
     Question,
     decode_answer,
-    encode_question,
+    encode_questions,
 )
 from supervisor.egress.poller import LEVEL_IN, Poller
 from supervisor.kernel.netlink_exact import NetlinkExact
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     import asyncio
 
 # What the monitor queues (decision 24).
-MAX_PENDING = 64
+MAX_PENDING = MAX_QUESTIONS
 # The rest of a burst waits here, in its order: as many as a listener's queue holds, 300 bytes each.
 MAX_HELD_BACK = 4096
 # And so long; a client gives up after 10 to 30 s and should hear why before that.
@@ -47,6 +50,7 @@ PATIENCE_S = 5.0
 # kernel gives a number out again after four thousand million others.
 REMEMBERED_INODES = 10_000
 
+_ROOM = socket.CMSG_SPACE(MAX_EXECUTABLES * array.array("i").itemsize)
 _PROBLEMS = {
     Outcome.VANISHED: CallerProblem.VANISHED,
     Outcome.UNREADABLE: CallerProblem.UNREADABLE,
@@ -54,8 +58,7 @@ _PROBLEMS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Callers:
+class Callers(NamedTuple):
     """Every process that holds the connection, never none; ``pids`` in the same order, for events."""
 
     callers: tuple[Caller, ...]
@@ -65,8 +68,7 @@ class Callers:
 Done = Callable[[Callers], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _HeldBack:
+class _HeldBack(NamedTuple):
     """One connection whose owner will be asked for."""
 
     owner: SocketOwner
@@ -120,6 +122,9 @@ class CallerFinder:
         self._hashing: dict[FileIdentity, list[Callable[[str | None], None]]] = {}
         self._last_id = 0
         self._inodes: dict[int, None] = {}  # oldest first
+        # The same programs ask again and again; what follows from a digest never changes.
+        self._conclude = lru_cache(REMEMBERED)(self._conclusion)
+        self._packet = bytearray(MAX_ANSWER)
         channel.setblocking(False)
         poller.add(channel.fileno(), self._answered, LEVEL_IN)
 
@@ -137,28 +142,31 @@ class CallerFinder:
             done(_unknown(CallerProblem.VANISHED))
             return
         self._remember(owner.inode)
-        if len(self._unanswered) < MAX_PENDING and not self._held_back:
-            self._ask(owner, done)
-        elif len(self._held_back) < MAX_HELD_BACK:
-            self._held_back.append(_HeldBack(owner, done, self._poller.now + HELD_BACK_S))
-        else:
-            done(_unknown(CallerProblem.OVER_BUDGET))
-
-    def _ask(self, owner: SocketOwner, done: Done) -> None:
-        self._last_id += 1
-        question = Question(question_id=self._last_id, inode=owner.inode, uid=owner.uid)
-        try:
-            self._channel.send(encode_question(question))
-        except OSError:  # its queue is full, or the monitor is gone and we soon are, too
+        if len(self._unanswered) + len(self._held_back) >= MAX_PENDING + MAX_HELD_BACK:
             done(_unknown(CallerProblem.OVER_BUDGET))
             return
-        self._unanswered.add(self._last_id)
-        self._searches[self._last_id] = _Search(done, self._poller.now + PATIENCE_S)
+        self._held_back.append(_HeldBack(owner, done, self._poller.now + HELD_BACK_S))
+        if len(self._held_back) == 1:
+            self._poller.later(self._ask)  # at the end of this turn, with what else comes up in it
 
-    def _ask_for_held_back(self) -> None:
-        while self._held_back and len(self._unanswered) < MAX_PENDING:
-            next_one = self._held_back.popleft()
-            self._ask(next_one.owner, next_one.done)
+    def _ask(self) -> None:
+        """One packet with what is held back, as far as the monitor queues it."""
+        room = min(MAX_PENDING - len(self._unanswered), len(self._held_back))
+        if not room:
+            return
+        questions = []
+        for _ in range(room):
+            owner, done, _ = self._held_back.popleft()
+            self._last_id += 1
+            self._searches[self._last_id] = _Search(done, self._poller.now + PATIENCE_S)
+            questions.append(Question(self._last_id, owner.inode, owner.uid))
+        self._unanswered.update(question.question_id for question in questions)
+        try:
+            self._channel.send(encode_questions(questions))
+        except OSError:  # its queue is full, or the monitor is gone and we soon are, too
+            for question in questions:
+                self._unanswered.discard(question.question_id)
+                self._finish(question.question_id, _unknown(CallerProblem.OVER_BUDGET))
 
     def _renumbered(self, local: End, remote: End) -> SocketOwner | None:
         """The client whose port the kernel changed on the way to us.
@@ -189,7 +197,7 @@ class CallerFinder:
             self._finish(number, _unknown(CallerProblem.OVER_BUDGET))
         while self._held_back and self._held_back[0].until <= now:
             self._held_back.popleft().done(_unknown(CallerProblem.OVER_BUDGET))
-        self._ask_for_held_back()
+        self._ask()
 
     def _answered(self, _events: int) -> None:
         packet, descriptors, is_cut = self._receive()
@@ -200,7 +208,7 @@ class CallerFinder:
         try:
             answer = decode_answer(packet)
             self._unanswered.discard(answer.question_id)
-            self._ask_for_held_back()
+            self._ask()
             search = self._searches.get(answer.question_id)
             if search is None:  # given up in the meantime
                 return
@@ -219,13 +227,13 @@ class CallerFinder:
     def _receive(self) -> tuple[bytes, list[int], bool]:
         """A packet, its descriptors, and whether we are out of them (recvmsg(2), MSG_CTRUNC)."""
         descriptors = array.array("i")
-        room = socket.CMSG_SPACE(MAX_EXECUTABLES * descriptors.itemsize)
-        packet, ancillary, flags, _ = self._channel.recvmsg(
-            MAX_ANSWER, room, socket.MSG_CMSG_CLOEXEC
+        length, ancillary, flags, _ = self._channel.recvmsg_into(
+            [self._packet], _ROOM, socket.MSG_CMSG_CLOEXEC
         )
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        packet = bytes(memoryview(self._packet)[:length])
         return packet, list(descriptors), bool(flags & socket.MSG_CTRUNC)
 
     def _digest_all(self, answer: Answer, search: _Search, descriptors: list[int]) -> None:
@@ -233,37 +241,34 @@ class CallerFinder:
 
         Takes the descriptors that it goes on using out of the list.
         """
+        number = answer.question_id
         if len(descriptors) != len(answer.executables):
-            self._finish(answer.question_id, _unknown(CallerProblem.UNREADABLE))
+            self._finish(number, _unknown(CallerProblem.UNREADABLE))
             return
-        search.digests = [None] * len(descriptors)
-        search.unhashed = 1  # holds the end back until all are asked for
+        identities = list(map(identify, descriptors))
+        search.digests = list(map(self._memory.known, identities))
+        if None not in search.digests:
+            self._finish(number, self._conclude_search(search))
+            return
+        search.unhashed = search.digests.count(None)
         for index, descriptor in enumerate(tuple(descriptors)):
-            identity = identify(descriptor)
-            known = self._memory.known(identity)
-            if known is not None:
-                search.digests[index] = known
+            if search.digests[index] is not None:
                 continue
-            search.unhashed += 1
-            take = self._taker(answer.question_id, search, index)
+            identity, take = identities[index], self._taker(number, search, index)
             if identity in self._hashing:  # connections that need the same file share one run
                 self._hashing[identity].append(take)
             else:
                 descriptors.remove(descriptor)  # the thread's, which closes it
                 self._hash(identity, descriptor, take)
-        self._one_less(answer.question_id, search)
 
     def _taker(self, number: int, search: _Search, index: int) -> Callable[[str | None], None]:
         def take(digest: str | None) -> None:
             search.digests[index] = digest
-            self._one_less(number, search)
+            search.unhashed -= 1
+            if search.unhashed == 0 and number in self._searches:
+                self._finish(number, self._conclude_search(search))
 
         return take
-
-    def _one_less(self, number: int, search: _Search) -> None:
-        search.unhashed -= 1
-        if search.unhashed == 0 and number in self._searches:
-            self._finish(number, self._conclude(search))
 
     def _hash(
         self, identity: FileIdentity, descriptor: int, take: Callable[[str | None], None]
@@ -282,32 +287,31 @@ class CallerFinder:
         for take in self._hashing.pop(identity):
             take(digest)
 
-    def _conclude(self, search: _Search) -> Callers:
-        """From the answer and the digests to what policy is asked about."""
+    def _conclude_search(self, search: _Search) -> Callers:
         answer = search.answer
         if answer is None:
             return _unknown(CallerProblem.VANISHED)
-        if None in search.digests:
+        digests = tuple(digest for digest in search.digests if digest is not None)
+        if len(digests) != len(answer.executables):
             return _unknown(CallerProblem.UNREADABLE)
-        same = [
-            self._memory.is_first_or_same(path, digest or "")
-            for path, digest in zip(answer.executables, search.digests, strict=True)
-        ]
-        paths = [os.fsdecode(path) for path in answer.executables]
+        return self._conclude(answer.executables, answer.holders, digests)
+
+    def _conclusion(
+        self, executables: tuple[bytes, ...], holders: tuple[Holder, ...], digests: tuple[str, ...]
+    ) -> Callers:
+        """From the answer and the digests to what policy is asked about."""
+        same = list(map(self._memory.is_first_or_same, executables, digests))
+        paths = [os.fsdecode(path) for path in executables]
         return Callers(
-            callers=tuple(
-                _caller(holder, paths, search.digests, same) for holder in answer.holders
-            ),
-            pids=tuple(holder.pid for holder in answer.holders),
+            callers=tuple(_caller(holder, paths, digests, same) for holder in holders),
+            pids=tuple(holder.pid for holder in holders),
         )
 
     def _finish(self, number: int, callers: Callers) -> None:
         self._searches.pop(number).done(callers)
 
 
-def _caller(
-    holder: Holder, paths: list[str], digests: list[str | None], same: list[bool]
-) -> Caller:
+def _caller(holder: Holder, paths: list[str], digests: tuple[str, ...], same: list[bool]) -> Caller:
     programs = (holder.executable, *holder.ancestors)
     return Caller(
         binary=paths[holder.executable],

@@ -5,10 +5,12 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from policy.host import Address
 from supervisor.egress import codes
-from supervisor.egress.poller import ENDING, Poller
+from supervisor.egress.poller import ENDING, READABLE, Poller
+from supervisor.egress.sockets import Socket, new_stream
 from supervisor.egress.upstream_proxy import MAX_ANSWER, Answer, read_answer
 from supervisor.errors import Code
 
@@ -41,13 +43,24 @@ class Attempt:
     port: int
     wanted: str = ""
     request: bytes = field(default=b"", repr=False)  # holds credentials
+    text: str = field(init=False)  # the address, as connect(2)'s wrapper wants it
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", str(self.address))
 
     def __str__(self) -> str:
-        return f"{self.wanted} through {self.address}" if self.wanted else str(self.address)
+        return f"{self.wanted} through {self.text}" if self.wanted else self.text
+
+
+class Connected(NamedTuple):
+    """An upstream connection, still watched; without ``may_read`` there was nothing to read yet."""
+
+    sock: Socket
+    may_read: bool
 
 
 class Dial:
-    """Attempts in their order; ``over`` gets the connected socket, still watched, or a Failure."""
+    """Attempts in their order; ``over`` gets a Connected or a Failure."""
 
     def __init__(
         self,
@@ -58,7 +71,7 @@ class Dial:
         self._poller = poller
         self._left = list(reversed(attempts))
         self._over = over
-        self._sock: socket.socket | None = None
+        self._sock: Socket | None = None
         self._attempt = attempts[0]
         self._is_asked = False
         self._code = codes.UPSTREAM_UNREACHABLE
@@ -87,15 +100,12 @@ class Dial:
         self._report(Failure(code=self._code, cause="; ".join(self._causes)))
 
     def _start(self, attempt: Attempt) -> bool:
-        family = socket.AF_INET if attempt.address.version == 4 else socket.AF_INET6
         self._is_asked = False
-        self._sock = sock = socket.socket(
-            family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        )
+        self._sock = sock = new_stream(attempt.address.version)
         # Small writes of both sides pass at once, and a peer that vanished is noticed in hours.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        number = sock.connect_ex((str(attempt.address), attempt.port))
+        number = sock.connect_ex((attempt.text, attempt.port))
         if number not in (0, errno.EINPROGRESS):
             self._drop()
             self._missed(os.strerror(number))
@@ -107,23 +117,21 @@ class Dial:
         sock = self._sock
         if sock is None:
             return
-        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:
-            self._give_up(os.strerror(number))
-        elif self._is_asked:
+        try:
+            sock.getpeername()
+        except OSError:
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number:
+                self._give_up(os.strerror(number))
+            return  # an edge that was not ours: still connecting
+        if self._is_asked:
             self._hear(sock, events)
+        elif self._attempt.request:
+            self._ask_proxy(sock, self._attempt.request)
         else:
-            try:
-                sock.getpeername()
-            except OSError:  # an edge that was not ours: still connecting
-                return
-            self._connected(sock)
+            self._succeed(Connected(sock, may_read=bool(events & READABLE)))
 
-    def _connected(self, sock: socket.socket) -> None:
-        request = self._attempt.request
-        if not request:
-            self._succeed(sock)
-            return
+    def _ask_proxy(self, sock: Socket, request: bytes) -> None:
         self._is_asked = True
         try:
             sent = sock.send(request)  # a fresh socket's buffer takes any request of ours whole
@@ -133,7 +141,7 @@ class Dial:
         if sent != len(request):
             self._give_up("takes no request")
 
-    def _hear(self, sock: socket.socket, events: int) -> None:
+    def _hear(self, sock: Socket, events: int) -> None:
         """Look at the answer without taking it: behind its head are the destination's bytes."""
         try:
             data = sock.recv(MAX_ANSWER, socket.MSG_PEEK)
@@ -149,7 +157,7 @@ class Dial:
         match reading.answer:
             case Answer.ESTABLISHED:
                 sock.recv(reading.length)
-                self._succeed(sock)
+                self._succeed(Connected(sock, may_read=True))
             case Answer.DENIED:
                 self._code = codes.UPSTREAM_PROXY_DENIED
                 if reading.status == CREDENTIALS_WANTED:
@@ -175,9 +183,9 @@ class Dial:
         causes = "; ".join([*self._causes, cause])
         self._report(Failure(code=self._code, cause=causes, status=504))
 
-    def _succeed(self, sock: socket.socket) -> None:
+    def _succeed(self, connected: Connected) -> None:
         self._sock = None
-        self._report(sock)
+        self._report(connected)
 
     def _give_up(self, cause: str) -> None:
         """This attempt came to nothing: the next one."""
@@ -190,7 +198,7 @@ class Dial:
 
     def _unwatch(self) -> None:
         if self._sock is not None:
-            self._poller.remove(self._sock.fileno())
+            self._poller.forget(self._sock.fileno())
             self._drop()
 
     def _drop(self) -> None:
@@ -198,15 +206,15 @@ class Dial:
             self._sock.close()
             self._sock = None
 
-    def _report(self, result: socket.socket | Failure) -> None:
+    def _report(self, result: Connected | Failure) -> None:
         over, self._over = self._over, _nobody
         over(self, result)
 
 
-Over = Callable[[Dial, socket.socket | Failure], None]
+Over = Callable[[Dial, Connected | Failure], None]
 
 
-def _nobody(_dial: Dial, result: socket.socket | Failure) -> None:
+def _nobody(_dial: Dial, result: Connected | Failure) -> None:
     """After the report there is nobody left to tell."""
-    if isinstance(result, socket.socket):
-        result.close()
+    if isinstance(result, Connected):
+        result.sock.close()

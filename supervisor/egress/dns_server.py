@@ -3,9 +3,11 @@
 import socket
 from collections.abc import Callable
 
+from supervisor.egress.acceptor import Take
 from supervisor.egress.dns import MAX_QUERY, Answerer, FrameError, TcpFrames, framed, respond
 from supervisor.egress.link import Link
 from supervisor.egress.poller import LEVEL_IN, Poller
+from supervisor.egress.sockets import Socket
 
 # An answer takes 100 µs; so many in a row keep tunnels waiting for 3 ms.
 DATAGRAMS_A_TURN = 32
@@ -40,7 +42,7 @@ class DnsDatagrams:
 class DnsStream:
     """Answers queries on one TCP connection; a Session of the service."""
 
-    def __init__(self, poller: Poller, sock: socket.socket, answerer: Answerer) -> None:
+    def __init__(self, poller: Poller, sock: Socket, answerer: Answerer) -> None:
         self._poller = poller
         self._answerer = answerer
         self._frames = TcpFrames()
@@ -102,12 +104,10 @@ class DnsStream:
         self._link.abort()
 
 
-def open_stream(
-    poller: Poller, answerer: Answerer, keep: Callable[[DnsStream], None]
-) -> Callable[[socket.socket], None]:
+def open_stream(poller: Poller, answerer: Answerer, keep: Callable[[DnsStream], None]) -> Take:
     """What the acceptor of a DNS listener does with a connection; ``keep`` remembers it."""
 
-    def take(sock: socket.socket) -> None:
+    def take(sock: Socket, _address: tuple[str, int]) -> None:
         stream = DnsStream(poller, sock, answerer)
         keep(stream)
         stream.start()

@@ -42,10 +42,9 @@ from supervisor.egress.http1_head import (
     HeadError,
     Request,
     head_length,
-    parse_request,
     request_bytes,
 )
-from supervisor.egress.http1_target import Aim, aim, connect_target
+from supervisor.egress.http1_target import Aim, read_request
 from supervisor.errors import Code
 
 # What may wait in memory while a request is decided and its upstream dialled.
@@ -245,22 +244,20 @@ class Conversation:
                 return False
             head = bytes(buffer[:length])
             del buffer[:length]
-            self._take_head(parse_request(head))
+            self._take_head(*read_request(head, self._bound))
         except HeadError as error:
             self._refuse(error.code, error.cause, error.status)
         return self.phase is Phase.HEAD
 
-    def _take_head(self, request: Request) -> None:
+    def _take_head(self, request: Request, target: Aim | Authority) -> None:
         request_id = self._new_id()
-        if request.method == "CONNECT" and self._bound is None:
-            where = connect_target(request)
+        if isinstance(target, Authority):
             self.phase = Phase.SWITCHED
             early = bytes(self._from_client)
-            self._out.append(OpenTunnel(request_id=request_id, authority=where, early=early))
+            self._out.append(OpenTunnel(request_id=request_id, authority=target, early=early))
             return
-        target = aim(request, self._bound)
         upgrade = (
-            b"upgrade" in request.nominated
+            b"upgrade" in request.block.nominated
             and request.fields.get(b"upgrade", b"").lower() == b"websocket"
         )
         self._exchange = _Exchange(
@@ -272,15 +269,7 @@ class Conversation:
             answer=Answer(request, upgrade=upgrade),
         )
         self.phase = Phase.DECIDING
-        self._out.append(
-            Decide(
-                request_id=request_id,
-                authority=target.authority,
-                method=request.method,
-                path=target.path,
-                upgrade=upgrade,
-            )
-        )
+        self._out.append(Decide(request_id, target.authority, request.method, target.path, upgrade))
 
     def _connect(self, exchange: _Exchange) -> None:
         self.phase = Phase.CONNECTING
@@ -373,16 +362,19 @@ class Conversation:
 
     def _record(self, status: int, code: Code | None, request_id: str = "") -> None:
         exchange = self._exchange
+        if exchange is None:
+            self._out.append(Record(request_id, None, "", "", status, code, 0, 0))
+            return
         self._out.append(
             Record(
-                request_id=exchange.request_id if exchange else request_id,
-                authority=exchange.aim.authority if exchange else None,
-                method=exchange.request.method if exchange else "",
-                path=exchange.aim.path if exchange else "",
-                status=status,
-                code=code,
-                bytes_up=exchange.bytes_up if exchange else 0,
-                bytes_down=exchange.answer.bytes if exchange else 0,
+                exchange.request_id,
+                exchange.aim.authority,
+                exchange.request.method,
+                exchange.aim.path,
+                status,
+                code,
+                exchange.bytes_up,
+                exchange.answer.bytes,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from supervisor.egress.authority import Authority
 from supervisor.errors import Code
@@ -18,8 +19,7 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decide:
+class Decide(NamedTuple):
     """May this request go? Answer with ``decided``."""
 
     request_id: str
@@ -29,8 +29,7 @@ class Decide:
     upgrade: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenTunnel:
+class OpenTunnel(NamedTuple):
     """CONNECT was read: the connection is admission's now, ``early`` the bytes after the head."""
 
     request_id: str
@@ -82,8 +81,7 @@ class Switch:
     to_client: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """One request is over, for the event stream; ``code`` None where it was answered."""
 
     request_id: str

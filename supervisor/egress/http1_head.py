@@ -9,10 +9,9 @@ tests. RFC 9110 and 9112; the rules that go beyond them stand next to each refus
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from supervisor.egress import codes
 from supervisor.errors import Code
@@ -21,8 +20,8 @@ from supervisor.errors import Code
 MAX_HEAD = 16 * 1024
 MAX_HEADERS = 100
 MAX_TARGET = 8 * 1024
-# Header blocks that are kept parsed, up to this size each: 1 MiB in all.
-REMEMBERED, MAX_REMEMBERED = 512, 1024
+# What is kept parsed, up to this size each: header blocks, and heads of responses; 1 MiB in all.
+REMEMBERED, MAX_REMEMBERED = 256, 1024
 # 19 digits are below 2^63; no body is longer.
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -47,8 +46,6 @@ Chunked = Literal["chunked"]
 UntilClose = Literal["until-close"]
 # How long a body is: a number of bytes, or how its end is marked.
 Framing = int | Chunked | UntilClose
-# Of each header: its name in lower case, and the line as it would be passed on.
-Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class HeadError(ValueError):
@@ -61,32 +58,45 @@ class HeadError(ValueError):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One request's head. ``fields`` has values by lower-case name, repeated ones joined by a comma."""
+class Block(NamedTuple):
+    """The header lines of a head: of each its name in lower case and the line as it is passed on.
+
+    ``fields`` has the values by name, repeated ones joined by a comma. ``nominated`` are the options of Connection, ``lengths`` counts Content-Length, and ``passed``
+    are the lines that are passed on, each after a line end.
+    """
+
+    headers: tuple[tuple[bytes, bytes], ...]
+    fields: Mapping[bytes, bytes]
+    lengths: int
+    nominated: frozenset[bytes]
+    passed: bytes
+
+
+class Request(NamedTuple):
+    """One request's head."""
 
     method: str
     target: str
     minor: int
-    headers: Headers
-    fields: Mapping[bytes, bytes]
+    block: Block
     framing: Framing
     keep_alive: bool
-    nominated: frozenset[bytes]
+
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        """See Block."""
+        return self.block.fields
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(NamedTuple):
     """One response's head, final or informational."""
 
     status: int
     reason: bytes
     minor: int
-    headers: Headers
-    fields: Mapping[bytes, bytes]
+    block: Block
     framing: Framing
     keep_alive: bool
-    nominated: frozenset[bytes]
 
 
 def head_length(buffer: bytearray) -> int | None:
@@ -116,47 +126,48 @@ def parse_request(head: bytes) -> Request:
     if len(target) > MAX_TARGET:
         raise HeadError(codes.HTTP_TOO_LARGE, f"the target is longer than {MAX_TARGET} bytes", 414)
     # A client's requests differ in their first line and are alike in the rest.
-    block = head[line.end() :]
-    parse = _remembered_headers if len(block) <= MAX_REMEMBERED else _parse_headers
-    headers, fields, lengths = parse(block)
-    nominated = _nominated(fields)
+    block = _block(head[line.end() :], b"host")
     number = int(minor)
     return Request(
-        method=method.decode("ascii"),
-        target=target.decode("ascii"),
-        minor=number,
-        headers=headers,
-        fields=fields,
-        framing=_request_framing(fields, lengths, number),
-        keep_alive=_keeps_alive(nominated, number),
-        nominated=nominated,
+        method.decode("ascii"),
+        target.decode("ascii"),
+        number,
+        block,
+        _request_framing(block.fields, block.lengths, number),
+        _keeps_alive(block.nominated, number),
     )
 
 
 def parse_response(head: bytes, method: str) -> Response:
     """A complete response head to a ``method`` request. Raises HeadError."""
+    parse = _remembered_response if len(head) <= MAX_REMEMBERED else _parse_response
+    return parse(head, method)
+
+
+def _parse_response(head: bytes, method: str) -> Response:
     line = _STATUS_LINE.match(head)
     if line is None:
         raise HeadError(codes.UPSTREAM_INVALID, "the status line is not 'HTTP/1.x NNN reason'")
-    headers, fields, lengths = _parse_headers(head[line.end() :])
-    nominated = _nominated(fields)
+    block = _block(head[line.end() :], b"")
     minor, status = int(line[1]), int(line[2])
     bodiless = method == "HEAD" or status < 200 or status in (204, 304)
-    framing = 0 if bodiless else _response_framing(fields, lengths)
-    return Response(
-        status=status,
-        reason=line[3] or b"",
-        minor=minor,
-        headers=headers,
-        fields=fields,
-        framing=framing,
-        keep_alive=framing != "until-close" and _keeps_alive(nominated, minor),
-        nominated=nominated,
-    )
+    framing = 0 if bodiless else _response_framing(block.fields, block.lengths)
+    keep_alive = framing != "until-close" and _keeps_alive(block.nominated, minor)
+    return Response(status, line[3] or b"", minor, block, framing, keep_alive)
 
 
-def _parse_headers(head: bytes) -> tuple[Headers, Mapping[bytes, bytes], int]:
-    """All header lines, the joined view, and how many Content-Length there were."""
+# A server's heads to the same question are the same within a second (Date).
+_remembered_response = lru_cache(REMEMBERED)(_parse_response)
+
+
+def _block(head: bytes, besides: bytes) -> Block:
+    """``head`` are header lines and the empty one. A peer's heads are alike but for the first line."""
+    parse = _remembered_block if len(head) <= MAX_REMEMBERED else _parse_block
+    return parse(head, besides)
+
+
+def _parse_block(head: bytes, besides: bytes) -> Block:
+    """All header lines; the one named ``besides`` is not passed on."""
     block = _HEADER_BLOCK.match(head)
     end = len(head) - 2
     if block is None or block.end() != end:
@@ -180,10 +191,13 @@ def _parse_headers(head: bytes) -> tuple[Headers, Mapping[bytes, bytes], int]:
     if len(headers) > MAX_HEADERS:
         raise HeadError(codes.HTTP_TOO_LARGE, f"more than {MAX_HEADERS} headers", 431)
     lengths += b"content-length" in fields
-    return tuple(headers), MappingProxyType(fields), lengths
+    nominated = _nominated(fields)
+    dropped = HOP_BY_HOP | nominated | {besides}
+    passed = b"".join([b"\r\n" + line for name, line in headers if name not in dropped])
+    return Block(tuple(headers), MappingProxyType(fields), lengths, nominated, passed)
 
 
-_remembered_headers = lru_cache(REMEMBERED)(_parse_headers)
+_remembered_block = lru_cache(REMEMBERED)(_parse_block)
 
 _NOTHING: frozenset[bytes] = frozenset()
 _KEEP_ALIVE = frozenset({b"keep-alive"})
@@ -241,8 +255,8 @@ def request_bytes(request: Request, target: str, authority: str, *extra: bytes) 
 
     ``extra`` are complete header lines without their line end.
     """
-    lines = [f"{request.method} {target} HTTP/1.1\r\nHost: {authority}".encode("ascii")]
-    lines += _passed_on(request.headers, request.nominated, b"host")
+    start = f"{request.method} {target} HTTP/1.1\r\nHost: {authority}".encode("ascii")
+    lines = [start + request.block.passed]
     if request.framing == "chunked":
         lines.append(b"Transfer-Encoding: chunked")
     lines += extra
@@ -251,12 +265,5 @@ def request_bytes(request: Request, target: str, authority: str, *extra: bytes) 
 
 def response_bytes(response: Response, *extra: bytes) -> bytes:
     """The head as we send it to the client: HTTP/1.1, the same status, no hop-by-hop header."""
-    lines = [b"HTTP/1.1 %d %b" % (response.status, response.reason)]
-    lines += _passed_on(response.headers, response.nominated, b"")
-    lines += extra
-    return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
-def _passed_on(headers: Headers, nominated: frozenset[bytes], besides: bytes) -> list[bytes]:
-    dropped = HOP_BY_HOP | nominated | {besides}
-    return [line for name, line in headers if name not in dropped]
+    start = b"HTTP/1.1 %d %b%b" % (response.status, response.reason, response.block.passed)
+    return b"\r\n".join([start, *extra]) + b"\r\n\r\n"

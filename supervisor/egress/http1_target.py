@@ -1,18 +1,41 @@
 """What one HTTP/1 request is for: its destination and path, or why it is refused (RFC 9112, 3.2)."""
 
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from supervisor.egress import codes
 from supervisor.egress.authority import HTTP_PORT, Authority, parse_authority
-from supervisor.egress.http1_head import HeadError, Request
+from supervisor.egress.http1_head import MAX_REMEMBERED, HeadError, Request, parse_request
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aim:
+class Aim(NamedTuple):
     """Where a request goes; ``path`` is its origin-form target (query included), as sent."""
 
     authority: Authority
     path: str
+
+
+# Whole heads that are kept understood, of at most MAX_REMEMBERED bytes each: a client that asks for
+# the same again. 1 MiB in all.
+REMEMBERED = 256
+
+
+def read_request(head: bytes, bound: Authority | None) -> tuple[Request, Aim | Authority]:
+    """A complete head as a value, and what it is for; raises HeadError.
+
+    CONNECT on the proxy's own port (``bound`` is None) is for an Authority, all else has an Aim.
+    """
+    return (_remembered if len(head) <= MAX_REMEMBERED else _read_request)(head, bound)
+
+
+def _read_request(head: bytes, bound: Authority | None) -> tuple[Request, Aim | Authority]:
+    request = parse_request(head)
+    if request.method == "CONNECT" and bound is None:
+        return request, connect_target(request)
+    return request, aim(request, bound)
+
+
+_remembered = lru_cache(REMEMBERED)(_read_request)
 
 
 def aim(request: Request, bound: Authority | None) -> Aim:

@@ -1,19 +1,19 @@
 """The shell around one Conversation: does what it commands, tells it what happened."""
 
-import socket
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from policy.decide import decide_connection, decide_request
 from policy.decision import Admission as Granted
 from policy.decision import Decision
+from policy.index import Index
 from policy.intent import ConnectionIntent, RequestIntent
 from supervisor.egress import codes
 from supervisor.egress.admit import connection_intent
 from supervisor.egress.authority import Authority
 from supervisor.egress.caller import Callers
-from supervisor.egress.dial import Failure
+from supervisor.egress.dial import Connected, Failure
 from supervisor.egress.http1 import Conversation
 from supervisor.egress.http1_commands import (
     AbortClient,
@@ -52,6 +52,21 @@ LINGER_S = 5.0
 MAX_BACKLOG = 256 * 1024
 
 
+class _Judged(NamedTuple):
+    """Connections to ``authority`` under each of the target's names, judged by ``policy``."""
+
+    authority: Authority
+    policy: Index
+    target: "Target | None"
+    connections: tuple[tuple[ConnectionIntent, Decision], ...]
+
+    @property
+    def is_lasting(self) -> bool:
+        """Not for a synthetic address: in an hour it may stand for another name."""
+        by_name = self.authority.literal is None
+        return self.target is not None and (by_name or self.target.addresses is not None)
+
+
 class HttpSession:
     """One client's plain-HTTP connection.
 
@@ -78,6 +93,7 @@ class HttpSession:
         self._asked: Decide | None = None
         self._granted: tuple[Target, Granted] | None = None
         self._decision: Decision | None = None
+        self._judged: _Judged | None = None
         self._state = (Phase.HEAD, True)
         self._since = self._active = service.poller.now
         self._todo: deque[Command] = deque()
@@ -138,12 +154,7 @@ class HttpSession:
                 self._client.abort()
             case Record():
                 self._service.report(
-                    RequestEnded(
-                        client=self._ends[0],
-                        callers=self._callers,
-                        record=command,
-                        decision=self._decision,
-                    )
+                    RequestEnded(self._ends[0], self._callers, command, self._decision)
                 )
                 self._decision = None
             case OpenTunnel():
@@ -158,40 +169,58 @@ class HttpSession:
 
     def _decide(self, asked: Decide) -> Allowed | Denied:
         """Ask policy about one request, under each of the names that its target has."""
-        target = self._service.names.of_authority(asked.authority)
-        callers = self._callers
-        if target is None or callers is None:
+        judged = self._judged
+        if (
+            judged is None
+            or judged.authority is not asked.authority
+            or judged.policy is not self._service.index
+        ):
+            judged = self._judge_connection(asked.authority)
+            self._judged = judged if judged.is_lasting else None
+        if judged.target is None:
             return Denied(code=codes.NAME_UNKNOWN, cause=f"{asked.authority} stands for no name")
         path, separator, query = asked.path.partition("?")
         denial = None
-        for host in target.hosts:
-            connection = connection_intent(host, target, callers)
-            verdict = self._decide_one(asked, connection, path, query)
+        for connection, made in judged.connections:
+            request = RequestIntent(connection, asked.method, path, query)
+            verdict = self._decide_one(asked, request, made)
             if isinstance(verdict, Denied):
                 denial = denial or verdict
                 continue
             granted, forwarded = verdict
-            self._granted = (target, granted)
+            self._granted = (judged.target, granted)
             return Allowed(path=forwarded + separator + query)
         return denial or Denied(code=codes.POLICY_DENIED, cause="no name to judge by")
 
+    def _judge_connection(self, authority: Authority) -> _Judged:
+        """What policy says about the connection itself, under each of the target's names.
+
+        The same for every request to the same destination, as long as the policy is the same: the
+        callers hold for the connection.
+        """
+        index, callers = self._service.index, self._callers
+        target = self._service.names.of_authority(authority)
+        if target is None or callers is None:
+            return _Judged(authority, index, None, ())
+        intents = [connection_intent(host, target, callers) for host in target.hosts]
+        connections = tuple((intent, decide_connection(index, intent)) for intent in intents)
+        return _Judged(authority, index, target, connections)
+
     def _decide_one(
-        self, asked: Decide, connection: ConnectionIntent, path: str, query: str
+        self, asked: Decide, request: RequestIntent, made: Decision
     ) -> Denied | tuple[Granted, str]:
-        index = self._service.index
-        made = decide_connection(index, connection)
-        request = RequestIntent(connection=connection, method=asked.method, path=path, query=query)
-        decision = decide_request(index, request) if made.is_forwarded else made
+        decision = decide_request(self._service.index, request) if made.is_forwarded else made
         self._decision = decision
-        rule = None if decision.rule is None else decision.rule.path
         if not decision.is_forwarded or made.admission is None:
+            rule = None if decision.rule is None else decision.rule.path
             code = Code(*decision.code)
             cause = decision.detail or code.meaning
             return Denied(code=code, cause=cause, rule=rule)
         if asked.upgrade and made.admission.judges_plain_requests:
             cause = "the endpoint's requests are judged one by one"
+            rule = None if decision.rule is None else decision.rule.path
             return Denied(code=codes.HTTP_UPGRADE, cause=cause, rule=rule)
-        return made.admission, path if decision.path is None else decision.path
+        return made.admission, request.path if decision.path is None else decision.path
 
     def _connect(self) -> None:
         if self._granted is None:
@@ -199,15 +228,17 @@ class HttpSession:
         target, granted = self._granted
         self._service.reacher.reach(target, granted.addresses, self._reached)
 
-    def _reached(self, result: socket.socket | Failure) -> None:
+    def _reached(self, result: Connected | Failure) -> None:
         if self._client.sock is None or self._talk.phase is not Phase.CONNECTING:
-            if isinstance(result, socket.socket):
-                self._service.poller.remove(result.fileno())
-                result.close()
+            if isinstance(result, Connected):
+                self._service.poller.forget(result.sock.fileno())
+                result.sock.close()
         elif isinstance(result, Failure):
             self._run(self._talk.connect_failed(result.code, result.cause, result.status))
         else:
-            self._upstream = Link(self._service.poller, result, self, is_watched=True)
+            self._upstream = Link(
+                self._service.poller, result.sock, self, is_watched=True, may_read=result.may_read
+            )
             self._run(self._talk.connected())
             self._pull_both()
 

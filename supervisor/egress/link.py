@@ -6,9 +6,10 @@ one read beyond what it wants, and the backlog of what it sent. Registered once,
 
 import socket
 import struct
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from supervisor.egress.poller import ENDING, READABLE, WRITABLE, Poller
+from supervisor.egress.sockets import Socket
 
 READ_SIZE = 64 * 1024
 # Reads of one link in a row before the others get their turn.
@@ -41,10 +42,19 @@ class LinkOwner(Protocol):
         """There is something to read, whether wanted or not."""
 
 
+class Detached(NamedTuple):
+    """What was a link's; without ``may_read`` all that had come was read, the end did not come."""
+
+    sock: Socket
+    unsent: bytes
+    may_read: bool
+
+
 class Link:
     """A connected non-blocking socket with an owner; see the module's text.
 
-    ``is_watched``: the poller knows the socket already, from whoever made the connection.
+    ``is_watched``: the poller knows the socket already, from whoever made the connection; then
+    ``may_read`` says whether there may be something to read that no edge will tell.
     """
 
     __slots__ = (
@@ -52,15 +62,21 @@ class Link:
     )  # fmt: skip
 
     def __init__(
-        self, poller: Poller, sock: socket.socket, owner: LinkOwner, *, is_watched: bool = False
+        self,
+        poller: Poller,
+        sock: Socket,
+        owner: LinkOwner,
+        *,
+        is_watched: bool = False,
+        may_read: bool = False,
     ) -> None:
-        self.sock: socket.socket | None = sock
+        self.sock: Socket | None = sock
         self._poller = poller
         self.owner = owner
         self._backlog = bytearray()
-        self._readable = True
+        # The first edge, which comes with the next turn, tells what is there already.
+        self._readable = self._ending = may_read
         self._ended = False
-        self._ending = True  # not known: looked for until the kernel says that there is nothing
         self._finishing = False
         self._lingered = 0
         (poller.replace if is_watched else poller.add)(sock.fileno(), self._ready)
@@ -128,16 +144,17 @@ class Link:
     def close(self) -> None:
         """Close the socket now."""
         if self.sock is not None:
-            self._poller.remove(self.sock.fileno())
+            self._poller.forget(self.sock.fileno())
             self.sock.close()
             self.sock = None
 
-    def detach(self) -> tuple[socket.socket, bytes]:
+    def detach(self) -> Detached:
         """Give the socket away, still watched, with what was not sent yet."""
         if self.sock is None:
             raise RuntimeError("the link is closed")
-        sock, self.sock = self.sock, None
-        return sock, bytes(self._backlog)
+        given = Detached(self.sock, bytes(self._backlog), self._readable or self._ended)
+        self.sock = None
+        return given
 
     def _may_read(self) -> bool:
         if self.sock is None or not self._readable or self._ended:
@@ -149,7 +166,8 @@ class Link:
             self._push()
         if events & READABLE and self.sock is not None:
             self._readable = True
-            self._ending = self._ending or bool(events & ENDING)
+            if events & ENDING:
+                self._ending = True
             if not self._finishing:
                 self.owner.stirred(self)
             self.pull()

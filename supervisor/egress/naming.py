@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from policy.address import SYNTHETIC_V4, SYNTHETIC_V6
 from policy.host import Address
@@ -21,8 +21,7 @@ MAX_STARRED_NAME = 120
 REMEMBERED_NAMES = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(NamedTuple):
     """Where a connection goes: the names it may be judged by, best first, and known addresses.
 
     ``addresses`` is None where they have to be resolved. ``host`` is the one to show.
@@ -98,17 +97,20 @@ class Names:
 
 
 class ReportingNames:
-    """An Answerer that also tells which names it refused."""
+    """An Answerer that also tells which names it refused, and counts the others."""
 
     def __init__(self, names: Names, refused: Callable[[str, str], None]) -> None:
         self._names = names
         self._refused = refused
+        self.given = 0
 
     def answer(self, name: str) -> Addresses | Refused:
         """See Answerer."""
         answer = self._names.answer(name)
         if isinstance(answer, Refused):
             self._refused(name, answer.why)
+        else:
+            self.given += 1
         return answer
 
 

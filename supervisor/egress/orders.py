@@ -78,7 +78,7 @@ class Orders:
             for descriptor in descriptors:
                 os.close(descriptor)
         reading = loop.run_in_executor(self._thread, self._read, whole)
-        reading.add_done_callback(partial(self._have_read, order.generation))
+        reading.add_done_callback(partial(self._have_read, order.number))
 
     def _have_read(self, generation: int, reading: "asyncio.Future[Index]") -> None:
         if reading.cancelled():

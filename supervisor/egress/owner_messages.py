@@ -1,10 +1,10 @@
 """What egress and the monitor say to each other about connections: two packets, both bounded.
 
-Over a SOCK_SEQPACKET socketpair, so that a packet is a message. The monitor parses 20 fixed bytes
-and nothing else; the names in its answer come from the kernel (``/proc/PID/exe``), and its
+Over a SOCK_SEQPACKET socketpair, so that a packet is a message; questions that come up at the same
+time share one. The monitor parses 20 fixed bytes of each and nothing else; the names in its answer come from the kernel (``/proc/PID/exe``), and its
 descriptors (SCM_RIGHTS) are those executables, opened. Little-endian, no padding.
 
-    question  u64 id, u64 inode, u32 uid
+    questions at most MAX_QUESTIONS of: u64 id, u64 inode, u32 uid
     answer    u64 id, u8 outcome, u8 executables, u8 holders
               executable: u16 length, path          in the order of the descriptors
               holder:     u32 pid, u64 start time (clock ticks after boot), u8 executable,
@@ -12,9 +12,10 @@ descriptors (SCM_RIGHTS) are those executables, opened. Little-endian, no paddin
 """
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 # A connection is held by one process, or by the few that a fork left it to.
 MAX_HOLDERS = 16
@@ -31,7 +32,9 @@ _ID = struct.Struct("<Q")
 _ANSWER = struct.Struct("<BBB")
 _LENGTH = struct.Struct("<H")
 _HOLDER = struct.Struct("<IQBB")
-QUESTION_SIZE = _QUESTION.size
+# Decision 24: the monitor queues so many.
+MAX_QUESTIONS = 64
+QUESTIONS_SIZE = MAX_QUESTIONS * _QUESTION.size
 
 
 class Outcome(Enum):
@@ -43,8 +46,7 @@ class Outcome(Enum):
     OVER_BUDGET = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(NamedTuple):
     """Which processes hold the socket with this inode?"""
 
     question_id: int
@@ -52,8 +54,7 @@ class Question:
     uid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Holder(NamedTuple):
     """One process that holds the socket; programs are indices into Answer.executables."""
 
     pid: int
@@ -62,8 +63,7 @@ class Holder:
     ancestors: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """All holders, and each program among them and their ancestors once."""
 
     question_id: int
@@ -76,17 +76,16 @@ class MessageError(ValueError):
     """The packet is not one of these messages."""
 
 
-def encode_question(question: Question) -> bytes:
+def encode_questions(questions: Sequence[Question]) -> bytes:
     """The packet."""
-    return _QUESTION.pack(question.question_id, question.inode, question.uid)
+    return b"".join([_QUESTION.pack(*question) for question in questions])
 
 
-def decode_question(packet: bytes) -> Question:
-    """The message; raises MessageError."""
-    if len(packet) != QUESTION_SIZE:
-        raise MessageError(f"a question has {QUESTION_SIZE} bytes, not {len(packet)}")
-    question_id, inode, uid = _QUESTION.unpack(packet)
-    return Question(question_id=question_id, inode=inode, uid=uid)
+def decode_questions(packet: bytes) -> list[Question]:
+    """The messages, at least one; raises MessageError."""
+    if not 0 < len(packet) <= QUESTIONS_SIZE or len(packet) % _QUESTION.size:
+        raise MessageError(f"{len(packet)} bytes are not 1 to {MAX_QUESTIONS} questions")
+    return [Question(*fields) for fields in _QUESTION.iter_unpack(packet)]
 
 
 def encode_answer(answer: Answer) -> bytes:

@@ -64,6 +64,10 @@ class Poller:
         del self._handlers[fd]
         self._epoll.unregister(fd)
 
+    def forget(self, fd: int) -> None:
+        """``remove`` without its system call, for who closes ``fd`` next: epoll(7), question 6."""
+        del self._handlers[fd]
+
     def later(self, action: Callable[[], None]) -> None:
         """Run ``action`` at the end of this turn, or in the next one if that is where it ends up.
 

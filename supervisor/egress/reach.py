@@ -3,14 +3,13 @@
 Where there is a corporate proxy, it is the proxy that is dialled, and asked for a judged address.
 """
 
-import socket
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from policy.address import AddressRule, Trust, judge_addresses
 from policy.host import Address
 from supervisor.egress import codes
-from supervisor.egress.dial import Attempt, Dial, Failure
+from supervisor.egress.dial import Attempt, Connected, Dial, Failure
 from supervisor.egress.naming import LookupBudget, Target
 from supervisor.egress.poller import Poller
 from supervisor.egress.resolver import ResolveError, Resolver, ResolverBusyError
@@ -22,8 +21,21 @@ if TYPE_CHECKING:
 
 # Of what a name resolves to, so many are tried.
 MAX_DIALLED = 6
+# A judgement of the same addresses by the same rule stays the same, but for what the kernel says
+# about routes: only an administrator changes those, so it is asked again a second later.
+JUDGED_S = 1.0
+REMEMBERED = 1024
 
-Done = Callable[[socket.socket | Failure], None]
+Done = Callable[[Connected | Failure], None]
+
+
+class _Judged(NamedTuple):
+    """What may be dialled for a host and port, and from what that followed."""
+
+    addresses: tuple[Address, ...]
+    rule: AddressRule
+    attempts: tuple[Attempt, ...]
+    until: float
 
 
 def judge(
@@ -71,9 +83,10 @@ class Reacher:
         self._proxy = proxy
         self._proxy_addresses = proxy_addresses
         self._dialling: set[Dial] = set()
+        self._judgements: dict[tuple[str, int], _Judged] = {}
 
     def reach(self, target: Target, rule: AddressRule, done: Done) -> None:
-        """Call ``done`` once with a connected socket or a Failure, now or later."""
+        """Call ``done`` once, now or later."""
         if target.addresses is not None:
             self._judged(target, target.addresses, rule, done)
             return
@@ -114,6 +127,15 @@ class Reacher:
     def _judged(
         self, target: Target, addresses: tuple[Address, ...], rule: AddressRule, done: Done
     ) -> None:
+        known = self._judgements.get((target.host, target.port))
+        if (
+            known is not None
+            and known.addresses == addresses
+            and known.rule == rule
+            and self._poller.now < known.until
+        ):
+            self._dial(known.attempts, done)
+            return
         failure = judge(addresses, rule=rule, port=target.port, is_outside=self._is_outside)
         if failure is not None:
             done(failure)
@@ -123,7 +145,12 @@ class Reacher:
             wanted = tuple(authority(address, target.port) for address in addresses)
             self._through(self._proxy, wanted, done)
         else:
-            self._dial([Attempt(address=one, port=target.port) for one in direct], done)
+            attempts = tuple(Attempt(address=one, port=target.port) for one in direct)
+            if len(self._judgements) >= REMEMBERED:
+                self._judgements.clear()
+            until = self._poller.now + JUDGED_S
+            self._judgements[target.host, target.port] = _Judged(addresses, rule, attempts, until)
+            self._dial(attempts, done)
 
     def _through(self, proxy: UpstreamProxy, wanted: tuple[str, ...], done: Done) -> None:
         """Ask the proxy for one of ``wanted``, in turn, at each of its own addresses."""
@@ -148,7 +175,7 @@ class Reacher:
             self._later(proxy.host.text, codes.UPSTREAM_PROXY_UNREACHABLE, dial, done)
 
     def _dial(self, attempts: Iterable[Attempt], done: Done) -> None:
-        def over(dial: Dial, result: socket.socket | Failure) -> None:
+        def over(dial: Dial, result: Connected | Failure) -> None:
             self._dialling.discard(dial)
             done(result)
 

@@ -19,6 +19,7 @@ from enum import Enum
 
 from supervisor.egress.pipes import PIPE_SIZE, Pipe, PipePool
 from supervisor.egress.poller import ENDING, READABLE, WRITABLE, Poller
+from supervisor.egress.sockets import Socket
 
 # One shared buffer; a read that fills it turns a flow to splice.
 COPY_SIZE = 64 * 1024
@@ -89,7 +90,7 @@ class _Flow:
     )  # fmt: skip
 
     def __init__(
-        self, tunnel: "Tunnel", source: socket.socket, sink: socket.socket, early: bytes
+        self, tunnel: "Tunnel", source: Socket, sink: Socket, early: bytes, *, may_read: bool
     ) -> None:
         self.tunnel = tunnel
         self.source = source
@@ -100,11 +101,11 @@ class _Flow:
         self.piped = 0
         self.moved = 0
         # Unknown is yes: the first try finds out.
-        self.readable = True
+        self.readable = may_read
         self.writable = True
         self.eof = False
         # Unknown is yes, too: the end may have come before we were told of edges.
-        self.ending = True
+        self.ending = may_read
         self.done = False
         upward = source is tunnel.client
         self.source_reset = End.CLIENT_RESET if upward else End.UPSTREAM_RESET
@@ -124,9 +125,10 @@ class Tunnel:
     def __init__(
         self,
         *,
-        client: socket.socket,
-        upstream: socket.socket,
+        client: Socket,
+        upstream: Socket,
         early: tuple[bytes, bytes],
+        may_read: tuple[bool, bool],
         context: object,
         ended: "Callable[[Tunnel, End], None]",
         now: float,
@@ -136,8 +138,8 @@ class Tunnel:
         self.context = context
         self.ended = ended
         self.started = self.active = now
-        self.up = _Flow(self, client, upstream, early[0])
-        self.down = _Flow(self, upstream, client, early[1])
+        self.up = _Flow(self, client, upstream, early[0], may_read=may_read[0])
+        self.down = _Flow(self, upstream, client, early[1], may_read=may_read[1])
 
     @property
     def bytes_up(self) -> int:
@@ -171,25 +173,31 @@ class Relay:
     def start(
         self,
         *,
-        client: socket.socket,
-        upstream: socket.socket,
+        client: Socket,
+        upstream: Socket,
         early: tuple[bytes, bytes] = (b"", b""),
+        may_read: tuple[bool, bool] = (True, True),
         context: object = None,
         ended: Callable[[Tunnel, End], None],
     ) -> Tunnel:
-        """Take over two connected sockets; ``early`` (to upstream, to client) is written first.
+        """Take over two connected non-blocking sockets; ``early`` (to upstream, to client) goes first.
 
-        A socket that the poller watches already keeps its registration. ``ended`` is called once,
-        after both sockets are closed.
+        ``may_read`` (client, upstream) is False where all that had come was read already. A socket
+        that the poller watches already keeps its registration. ``ended`` is called once, after
+        both sockets are closed.
         """
-        now = self._poller.now
         tunnel = Tunnel(
-            client=client, upstream=upstream, early=early, context=context, ended=ended, now=now
+            client=client,
+            upstream=upstream,
+            early=early,
+            may_read=may_read,
+            context=context,
+            ended=ended,
+            now=self._poller.now,
         )
         self._tunnels.add(tunnel)
-        for flow, opposite in ((tunnel.up, tunnel.down), (tunnel.down, tunnel.up)):
-            flow.source.setblocking(False)
-            self._watch(flow, opposite)
+        self._watch(tunnel.up, tunnel.down)
+        self._watch(tunnel.down, tunnel.up)
         self._poller.later(lambda: self._first_try(tunnel))
         return tunnel
 
@@ -226,7 +234,7 @@ class Relay:
                 (self._pipes.discard if flow.piped else self._pipes.give_back)(flow.pipe)
                 flow.pipe = None
         for side in (tunnel.client, tunnel.upstream):
-            self._poller.remove(side.fileno())
+            self._poller.forget(side.fileno())
             if how is not End.DONE:
                 side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             side.close()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -33,11 +33,11 @@ from supervisor.egress.relay import Relay
 from supervisor.egress.resolv_conf import ResolvConf
 from supervisor.egress.resolver import PORT, Resolver
 from supervisor.egress.service import NameRefused, Report, Service, Session
+from supervisor.egress.sockets import Socket
 from supervisor.egress.synthetic import TABLE_SIZE, SyntheticTable
 from supervisor.egress.tunnel_session import TunnelSession
 from supervisor.egress.tunnels import end_disallowed_tunnels
 from supervisor.egress.upstream_proxy import UpstreamProxy
-from supervisor.kernel.netlink_exact import NetlinkExact
 from supervisor.kernel.original_dst import original_dst
 from supervisor.kernel.route_get import is_dialled_outside, open_route
 from supervisor.kernel.sock_diag import End, open_sock_diag
@@ -88,6 +88,7 @@ class Status:
 
     tunnels: int
     sessions: int
+    names_given: int  # answers of policy DNS with an address, since the start
 
 
 def preload() -> None:
@@ -95,10 +96,13 @@ def preload() -> None:
     import concurrent.futures.thread
     import encodings.idna
     import encodings.punycode
+    import sys
 
     import dns.rdata
 
     import_tables()
+    # This one asks libc for protocol numbers, which libc reads in the image's /etc/protocols.
+    sys.modules["dns.rdtypes.IN.WKS"] = None  # type: ignore[assignment]
     dns.rdata.load_all_types()  # type: ignore[no-untyped-call]
     del concurrent, encodings
 
@@ -114,6 +118,7 @@ class Egress:
         self._report = report
         self._stop = asyncio.Event()
         self._service: Service | None = None
+        self._names: ReportingNames | None = None
         self._failure: BaseException | None = None
 
     def stop(self) -> None:
@@ -135,7 +140,8 @@ class Egress:
     def status(self) -> Status:
         """What lives now."""
         service = self._running()
-        return Status(tunnels=len(service.relay), sessions=len(service.sessions))
+        given = 0 if self._names is None else self._names.given
+        return Status(tunnels=len(service.relay), sessions=len(service.sessions), names_given=given)
 
     async def run(self) -> None:
         """Serve until ``stop``. Raises what makes it impossible; the monitor starts another."""
@@ -212,7 +218,7 @@ class Egress:
             poller=poller,
             resolver=Resolver(setup.resolv_conf, port=setup.resolver_port),
             budget=LookupBudget(),
-            is_outside=_Outside(poller, route).knows,
+            is_outside=partial(is_dialled_outside, route),
             is_exact=lambda name: name in self._running().index.exact,
             tasks=tasks,
             proxy=setup.proxy,
@@ -234,7 +240,7 @@ class Egress:
             return len(service.relay) + len(service.sessions)
 
         streams: set[DnsStream] = set()
-        names = ReportingNames(
+        names = self._names = ReportingNames(
             service.names, lambda name, why: self._report(NameRefused(name=name, why=why))
         )
 
@@ -268,7 +274,7 @@ class Egress:
                 )
                 owned.callback(acceptor.close)
 
-    def _captured(self, sock: socket.socket) -> None:
+    def _captured(self, sock: Socket, peer: tuple[str, int]) -> None:
         """A connection that nftables redirected to us."""
         service = self._running()
         address, port = original_dst(sock)
@@ -277,17 +283,16 @@ class Egress:
         TunnelSession(
             service,
             client,
-            ends=(_end(sock.getpeername()), (_plain(address), port)),
+            ends=(_end(peer), (_plain(address), port)),
             target=target,
             is_connect=False,
             request_id=service.new_id(),
         ).start()
-        client.pull()
 
-    def _proxied(self, sock: socket.socket) -> None:
+    def _proxied(self, sock: Socket, peer: tuple[str, int]) -> None:
         """A connection to the proxy's own port."""
         service = self._running()
-        ends = (_end(sock.getpeername()), _end(sock.getsockname()))
+        ends = (_end(peer), _end(sock.getsockname()))
         client = Link(service.poller, sock, _NOBODY)
         HttpSession(service, client, ends=ends, bound=None, callers=None).start()
 
@@ -322,29 +327,6 @@ def _known_addresses(setup: Setup) -> tuple[Address, ...] | None:
         return None
     address, name = setup.proxy.host.address, setup.proxy.host.text
     return setup.hosts.addresses.get(name) if address is None else (address,)
-
-
-class _Outside:
-    """Remembers for a second which addresses are not this namespace's own.
-
-    Only an administrator changes those, and the kernel's answer costs as much as the decision.
-    """
-
-    def __init__(self, poller: Poller, route: NetlinkExact) -> None:
-        self._poller = poller
-        self._route = route
-        self._known: dict[Address, bool] = {}
-        self._until = 0.0
-
-    def knows(self, address: Address) -> bool:
-        """Whether ``address`` may be dialled as far as the namespace is concerned."""
-        if self._poller.now >= self._until or len(self._known) >= REMEMBERED_ADDRESSES:
-            self._known.clear()
-            self._until = self._poller.now + 1.0
-        known = self._known.get(address)
-        if known is None:
-            known = self._known[address] = is_dialled_outside(self._route, address)
-        return known
 
 
 class _Nobody:

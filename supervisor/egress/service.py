@@ -4,7 +4,7 @@ import itertools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from policy.decision import Decision
 from policy.index import Index
@@ -20,8 +20,7 @@ from supervisor.egress.relay import End, Relay
 from supervisor.kernel.sock_diag import End as SocketEnd
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TunnelEnded:
+class TunnelEnded(NamedTuple):
     """A relayed connection is over; seconds since it was opened."""
 
     origin: Origin
@@ -33,8 +32,7 @@ class TunnelEnded:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestEnded:
+class RequestEnded(NamedTuple):
     """One plain-HTTP request is over; ``decision`` is policy's, None where it was not asked."""
 
     client: SocketEnd

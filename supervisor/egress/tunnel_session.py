@@ -1,6 +1,5 @@
 """The shell around one Admission: does what it commands, tells it what happened."""
 
-import socket
 from collections.abc import Iterable
 
 from policy.decide import decide_connection
@@ -20,7 +19,7 @@ from supervisor.egress.admit import (
 )
 from supervisor.egress.authority import parse_authority
 from supervisor.egress.caller import Callers
-from supervisor.egress.dial import Failure
+from supervisor.egress.dial import Connected, Failure
 from supervisor.egress.http_session import HttpSession
 from supervisor.egress.link import Link
 from supervisor.egress.naming import Target
@@ -105,21 +104,22 @@ class TunnelSession:
         self._since = self._service.poller.now
         self._run(self._admission.caller_found(callers))
 
-    def _reached(self, result: socket.socket | Failure) -> None:
+    def _reached(self, result: Connected | Failure) -> None:
         if self._client.sock is None or self._admission.stage is not Stage.REACH:
-            if isinstance(result, socket.socket):
-                self._service.poller.remove(result.fileno())
-                result.close()
+            if isinstance(result, Connected):
+                self._service.poller.forget(result.sock.fileno())
+                result.sock.close()
             return
         self._since = self._service.poller.now
         if isinstance(result, Failure):
             self._run(self._admission.unreachable(result.code, result.cause, result.status))
             return
-        self._upstream = Link(self._service.poller, result, self, is_watched=True)
-        upstream = self._upstream
+        self._upstream = upstream = Link(
+            self._service.poller, result.sock, self, is_watched=True, may_read=result.may_read
+        )
         self._run(self._admission.reached())
         # The edges of what came before the link was there are gone, so ask once.
-        if upstream.has_input:
+        if result.may_read and upstream.has_input:
             self._run(self._admission.upstream_spoke())
         self._client.pull()
 

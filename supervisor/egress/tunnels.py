@@ -1,6 +1,6 @@
 """Hand an admitted connection over to the relay, and judge it again when policy changes."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from policy.decide import decide_connection
 from supervisor.egress.admit import connection_intent
@@ -12,8 +12,7 @@ from supervisor.egress.relay import End, Tunnel
 from supervisor.egress.service import Service, TunnelEnded
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelContext:
+class TunnelContext(NamedTuple):
     """What live policy and the closing event need to know about a tunnel."""
 
     target: Target
@@ -33,8 +32,7 @@ def start_tunnel(
 
     What the links have not sent yet goes before that.
     """
-    client, unsent_down = links[0].detach()
-    upstream, unsent_up = links[1].detach()
+    client, upstream = links[0].detach(), links[1].detach()
     service.names.hold(target.host)
 
     def ended(tunnel: Tunnel, how: End) -> None:
@@ -52,9 +50,10 @@ def start_tunnel(
         )
 
     service.relay.start(
-        client=client,
-        upstream=upstream,
-        early=(unsent_up + early[0], unsent_down + early[1]),
+        client=client.sock,
+        upstream=upstream.sock,
+        early=(upstream.unsent + early[0], client.unsent + early[1]),
+        may_read=(client.may_read, upstream.may_read),
         context=TunnelContext(target, callers),
         ended=ended,
     )

@@ -10,7 +10,7 @@ _SOCKADDR_IN = 16
 _SOCKADDR_IN6 = 28
 
 
-def original_dst(connection: socket.socket) -> tuple[IPv4Address | IPv6Address, int]:
+def original_dst(connection: socket.SocketType) -> tuple[IPv4Address | IPv6Address, int]:
     """Address and port that the client dialled before nftables redirected it to us.
 
     Raises SyscallError: ENOENT where the connection was not redirected.

@@ -6,8 +6,8 @@ sockets of the namespace that the netlink socket was made in. <linux/inet_diag.h
 
 import socket
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from supervisor.kernel.netlink_exact import NetlinkExact
 
@@ -30,8 +30,7 @@ _REQUEST = struct.Struct("=BBBxI2s2s16s16sI8s")
 _REPLY = struct.Struct("=BBBB2s2s16s16sI8sIIIII")
 
 
-@dataclass(frozen=True, slots=True)
-class SocketOwner:
+class SocketOwner(NamedTuple):
     """``inode`` is 0 for a socket that no process holds any more."""
 
     uid: int

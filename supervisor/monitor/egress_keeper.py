@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 
 from supervisor.egress import order_messages as orders
 from supervisor.egress.owner_messages import (
-    QUESTION_SIZE,
+    QUESTIONS_SIZE,
     MessageError,
-    decode_question,
+    decode_questions,
     encode_answer,
 )
 from supervisor.egress.process import EgressSpec, serve
 from supervisor.events.frames import MAX_FRAME, FrameError
 from supervisor.events.log import Log
+from supervisor.events.metrics_page import clear_page
 from supervisor.events.status import HelperStatus
 from supervisor.events.vocabulary import PolicyLoaded, PolicyRejected, Why
 from supervisor.kernel.memfd import sealed
@@ -85,6 +86,7 @@ class EgressKeeper:
         self._on_ready = on_ready
         self._not_workload: frozenset[int] = frozenset()
         self._running: _Running | None = None
+        self.tunnels = 0  # that lived when egress last said so, within a second
         self._down_since: float | None = None
 
     def start(self) -> None:
@@ -173,6 +175,9 @@ class EgressKeeper:
             self._loop.unwatch(channel.fileno())
             channel.close()
         self._running = None
+        self.tunnels = 0
+        if self._spec.metrics is not None:
+            clear_page(self._spec.metrics)
         self._owners = Owners(workload=self._workload, ours=self._ours)
         if self._down_since is None:
             self._down_since = now
@@ -180,16 +185,18 @@ class EgressKeeper:
     def _on_question(self) -> None:
         if self._running is None:
             return
-        packet = _receive(self._running.owners, QUESTION_SIZE)
+        packet = _receive(self._running.owners, QUESTIONS_SIZE)
         if packet is None:
             return
         try:
-            refused = self._owners.ask(decode_question(packet))
+            questions = decode_questions(packet)
         except MessageError as error:
             self._helper.broke_protocol(str(error))
             return
-        if refused is not None:
-            self._answer(refused)
+        for question in questions:
+            refused = self._owners.ask(question)
+            if refused is not None:
+                self._answer(refused)
 
     def _answer(self, found: Found) -> None:
         try:
@@ -199,9 +206,6 @@ class EgressKeeper:
         except OSError as error:
             # Egress asks at most what its queue takes; it gives a question up by itself.
             self._helper.complain(codes.HELPER_UNREACHABLE, error.strerror or "")
-        finally:
-            for descriptor in found.descriptors:
-                os.close(descriptor)
 
     def _on_order(self) -> None:
         if self._running is None:
@@ -219,10 +223,12 @@ class EgressKeeper:
             self._down_since = None
             self._helper.serves()
             self._on_ready()
+        elif order.kind == orders.ALIVE:
+            self.tunnels = order.number
         elif order.kind == orders.ACCEPTED:
-            self._accepted(order.generation)
+            self._accepted(order.number)
         elif order.kind == orders.REJECTED:
-            self._rejected(order.generation, order.text)
+            self._rejected(order.number, order.text)
 
     def _on_record(self) -> None:
         if self._running is None:

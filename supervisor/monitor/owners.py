@@ -2,8 +2,10 @@
 
 The question is an inode that the kernel named (sock_diag); the answer is *every* process with a
 descriptor of it, each with its start time, its executable opened, and its ancestors'. A descriptor
-may be in several processes (fork, SCM_RIGHTS), so a hint only says where to look first and a search
-always looks at all of them. Nothing is parsed but ``/proc`` and 20 fixed bytes of a question.
+may be in several processes (fork, SCM_RIGHTS), so a search always looks at all of them: what it
+costs is the descriptors of the sandbox, 4 µs each. All questions that wait share one search, which
+begins after the last of them was asked, so that a burst of connections costs little more than one.
+Nothing is parsed but ``/proc`` and 20 fixed bytes of a question.
 
 What is told is what was there at one moment: this program had this descriptor. Who connects and
 then executes another program gives the connection to that one, as with any other descriptor; the
@@ -13,16 +15,15 @@ kernel does not remember who opened a socket.
 import contextlib
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 from supervisor.egress.owner_messages import (
     MAX_ANCESTORS,
     MAX_EXECUTABLES,
     MAX_HOLDERS,
+    MAX_QUESTIONS,
     Answer,
     Holder,
     Outcome,
@@ -32,11 +33,13 @@ from supervisor.kernel import procfs
 from supervisor.kernel.ids import as_file_owner
 
 SLICE_S = 0.005  # one turn of the monitor's loop
-BUDGET_S = 0.050  # of CPU, one question in all; over it the connection is denied with its own code
+BUDGET_S = (
+    0.050  # of CPU, one search in all; over it its connections are denied with their own code
+)
 # A look that meets a process about to execute (nobody may look into a launch between its change of
 # user and its program), or one that passes the socket on and ends, is repeated after so long.
 AGAIN_AFTER_S = (0.002, 0.006, 0.014, 0.028)
-QUEUED = 64  # questions that wait; egress asks no more at once
+QUEUED = MAX_QUESTIONS  # that wait; egress asks no more at once
 DESCRIPTORS_PER_STEP = 256  # between two looks at the clock
 
 
@@ -45,9 +48,8 @@ class _Problem(Exception):  # noqa: N818 - never leaves this module
         self.outcome = outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An answer and the opened executables that go with it; the caller closes them."""
+class Found(NamedTuple):
+    """An answer and the opened executables that go with it: closed before the next one is made."""
 
     answer: Answer
     descriptors: tuple[int, ...] = ()
@@ -61,17 +63,43 @@ class _Held(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class _Work:
+class _Asked:
+    """A question, when it is looked for again, and what the search has found of it."""
+
     question: Question
-    steps: Iterator[None]
-    spent_s: float = 0.0
     due: float = 0.0
     looks: int = 0
+    spent_s: float = 0.0
     holders: list[_Held] = field(default_factory=list)
+    is_unreadable: bool = False
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the holders."""
+        return tuple(held.pid for held in self.holders)
+
+
+# By what a descriptor's link says.
+_Wanted = dict[str, list[_Asked]]
+
+
+@dataclass(slots=True)
+class _Search:
+    """One pass over all processes, for the questions that waited when it began."""
+
+    wanted: _Wanted
+    steps: Iterator[None]
+    spent_s: float = 0.0
+    is_over_budget: bool = False
+
+    @property
+    def asked(self) -> list[_Asked]:
+        """All questions of it."""
+        return [one for several in self.wanted.values() for one in several]
 
 
 class Owners:
-    """A queue of questions, worked off in slices.
+    """Questions that wait, and the search for the ones before them, in slices.
 
     ``workload`` is its (uid, gid) where ours are others: it owns the processes to look into.
     ``ours`` are processes of the supervisor: egress holds the other end of every connection.
@@ -84,21 +112,22 @@ class Owners:
         ours: Callable[[], frozenset[int]] = frozenset,
     ) -> None:
         self._workload = workload
-        self._queue: deque[_Work] = deque()
         self._ours = ours
-        self._last_holder = 0
+        self._waiting: list[_Asked] = []
+        self._search: _Search | None = None
 
     def deadline(self) -> float | None:
         """The monotonic time at which ``work`` has something to do; in the past: at once."""
-        return min((work.due for work in self._queue), default=None)
+        if self._search is not None:
+            return 0.0
+        return min((one.due for one in self._waiting), default=None)
 
     def ask(self, question: Question) -> Found | None:
         """Queue a question; an answer only where the queue is full."""
-        if len(self._queue) >= QUEUED:
-            return _over_budget(question)
-        work = _Work(question=question, steps=iter(()))
-        work.steps = self._search(work)
-        self._queue.append(work)
+        searched = 0 if self._search is None else len(self._search.asked)
+        if len(self._waiting) + searched >= QUEUED:
+            return _problem(question, Outcome.OVER_BUDGET)
+        self._waiting.append(_Asked(question))
         return None
 
     def work(self) -> Iterator[Found]:
@@ -106,38 +135,76 @@ class Owners:
         now = time.monotonic()
         end = now + SLICE_S
         while now < end:
-            work = next((work for work in self._queue if work.due <= now), None)
-            if work is None:
+            search = self._search = self._search or self._begin(now)
+            if search is None:
                 return
-            with (
-                contextlib.nullcontext()
-                if self._workload is None
-                else as_file_owner(*self._workload)
-            ):
-                found = self._advance(work)
-            if found is not None:
-                self._queue.remove(work)
-                yield found
+            with self._as_workload():
+                is_over = _advance(search, end)
+            if is_over:
+                self._search = None
+                yield from self._conclude(search)
             now = time.monotonic()
 
-    def _search(self, work: _Work) -> Iterator[None]:
-        wanted = _socket(work.question)
-        for pid in self._candidates():
-            is_suspect = partial(self._is_suspect, uid=work.question.uid)
-            yield from _holds(pid, wanted, work.holders, is_suspect)
-            if work.holders and work.holders[-1].pid == pid:
-                self._last_holder = pid
+    def _begin(self, now: float) -> _Search | None:
+        due = [one for one in self._waiting if one.due <= now]
+        if not due:
+            return None
+        self._waiting = [one for one in self._waiting if one.due > now]
+        wanted: _Wanted = {}
+        for one in due:
+            wanted.setdefault(_socket(one.question), []).append(one)
+        spent_s = min(one.spent_s for one in due)
+        return _Search(wanted, self._look_at_all(wanted), spent_s)
 
-    def _candidates(self) -> list[int]:
-        pids = [int(name) for name in os.listdir("/proc") if name.isascii() and name.isdigit()]
-        ours = self._ours() | {os.getpid()}
-        kept = [pid for pid in pids if pid not in ours]
-        # Programs open connections in series: whoever had the last one is looked at first, so that
-        # an over-long search at least knows one holder. All the others are looked at just the same.
-        kept.sort(key=lambda pid: (pid != self._last_holder, -pid))
-        return kept
+    def _look_at_all(self, wanted: _Wanted) -> Iterator[None]:
+        pids = {int(name) for name in os.listdir("/proc") if name.isascii() and name.isdigit()}
+        # Newest first: of several holders it is usually the one that the others started.
+        for pid in sorted(pids - self._ours() - {os.getpid()}, reverse=True):
+            yield from _look_at(pid, wanted, self._is_suspect)
 
-    def _is_suspect(self, pid: int, *, uid: int) -> bool:
+    def _conclude(self, search: _Search) -> Iterator[Found]:
+        """The answers; who holds several of the sockets is described once."""
+        same: dict[tuple[int, ...], list[_Asked]] = {}
+        for one in search.asked:
+            one.spent_s = search.spent_s
+            if search.is_over_budget:
+                yield _problem(one.question, Outcome.OVER_BUDGET)
+            elif one.is_unreadable:
+                yield from self._again(one, Outcome.UNREADABLE)
+            else:
+                same.setdefault(one.pids, []).append(one)
+        for pids, several in same.items():
+            with self._as_workload():
+                described = _describe(pids, self._ours() | {0, os.getpid()})
+                is_found = described.answer.outcome is Outcome.FOUND
+                kept = [one for one in several if is_found and _is_still_held(one)]
+            for one in kept:
+                answer = described.answer._replace(question_id=one.question.question_id)
+                yield described._replace(answer=answer)
+            for descriptor in described.descriptors:
+                os.close(descriptor)
+            for one in several:
+                if one not in kept:
+                    outcome = Outcome.VANISHED if is_found else described.answer.outcome
+                    yield from self._again(one, outcome)
+
+    def _again(self, one: _Asked, outcome: Outcome) -> Iterator[Found]:
+        """Look for it once more, a little later; after the last look, this is the answer."""
+        if outcome is Outcome.OVER_BUDGET or one.looks >= len(AGAIN_AFTER_S):
+            yield _problem(one.question, outcome)
+            return
+        one.due = time.monotonic() + AGAIN_AFTER_S[one.looks]
+        one.looks += 1
+        one.holders.clear()
+        one.is_unreadable = False
+        self._waiting.append(one)
+
+    def _as_workload(self) -> contextlib.AbstractContextManager[None]:
+        return (
+            contextlib.nullcontext() if self._workload is None else as_file_owner(*self._workload)
+        )
+
+    def _is_suspect(self, pid: int, uid: int) -> bool:
         """Whether a process that cannot be looked at may hold a socket that ``uid`` made: one of
         that uid, wherever it is, and one below us unless it has another user than the workload:
         the init of its process namespace, a launch before it drops.
@@ -152,82 +219,93 @@ class Owners:
             return True
         return _is_below_us(pid) and (self._workload is None or uids[0] == self._workload[0])
 
-    def _advance(self, work: _Work) -> Found | None:
-        """One step of a search; its answer once it has ended."""
-        started = time.thread_time()  # a busy machine is no fault of the workload's
-        try:
-            for _ in work.steps:
-                work.spent_s += time.thread_time() - started
-                return None if work.spent_s <= BUDGET_S else _over_budget(work.question)
-            return _describe(work.question, work.holders, self._ours() | {0, os.getpid()})
-        except _Problem as problem:
-            work.spent_s += time.thread_time() - started
-            if problem.outcome is Outcome.OVER_BUDGET or work.looks >= len(AGAIN_AFTER_S):
-                return Found(_problem(work.question, problem.outcome))
-            self._look_again(work)
-            return None
 
-    def _look_again(self, work: _Work) -> None:
-        work.due = time.monotonic() + AGAIN_AFTER_S[work.looks]
-        work.looks += 1
-        work.holders.clear()
-        work.steps = self._search(work)
+def _problem(question: Question, outcome: Outcome) -> Found:
+    return Found(Answer(question_id=question.question_id, outcome=outcome))
 
 
-def _problem(question: Question, outcome: Outcome) -> Answer:
-    return Answer(question_id=question.question_id, outcome=outcome)
+def _advance(search: _Search, end: float) -> bool:
+    """Search until ``end``; whether it is over, because all was seen or its budget is spent."""
+    now = time.thread_time()  # a busy machine is no fault of the workload's
+    for _ in search.steps:
+        before, now = now, time.thread_time()
+        search.spent_s += now - before
+        if search.spent_s > BUDGET_S:
+            search.is_over_budget = True
+            return True
+        if time.monotonic() >= end:
+            return False
+    return True
 
 
-def _over_budget(question: Question) -> Found:
-    return Found(_problem(question, Outcome.OVER_BUDGET))
-
-
-def _holds(
-    pid: int, wanted: str, holders: list[_Held], is_suspect: Callable[[int], bool]
-) -> Iterator[None]:
-    """Look through the descriptors of one process; adds it to ``holders`` if it has the socket."""
+def _look_at(pid: int, wanted: _Wanted, is_suspect: Callable[[int, int], bool]) -> Iterator[None]:
+    """Look through the descriptors of one process; notes it as holder of what it has."""
+    held: dict[str, str] = {}
     try:
-        link = yield from _find(f"/proc/{pid}/fd", wanted)
-        if link is not None:
-            holders.append(_Held(pid, link))
-        elif not procfs.has_memory(pid):
-            yield from _refuse_hidden(pid, wanted)
+        is_whole = yield from _read_links(f"/proc/{pid}/fd", wanted, held)
+        if not is_whole and not procfs.has_memory(pid):
+            yield from _look_behind(pid, wanted)
     except (FileNotFoundError, ProcessLookupError):
         return  # it ended; a process that starts later got the socket from one that we still see
     except PermissionError:
         if not procfs.has_memory(pid):
-            yield from _refuse_hidden(pid, wanted)
-        elif is_suspect(pid):
-            raise _Problem(Outcome.UNREADABLE) from None
-        # A kernel thread or another container's process: nobody gave it a socket of the workload.
+            yield from _look_behind(pid, wanted)
+        else:
+            # Else a kernel thread or another container's: nobody gave it a socket of the workload.
+            suspected = {one.question.uid for several in wanted.values() for one in several}
+            _refuse(wanted, wanted, {uid for uid in suspected if is_suspect(pid, uid)})
+    finally:
+        for link, path in held.items():
+            for one in wanted[link]:
+                one.holders.append(_Held(pid, path))
 
 
-def _find(directory: str, wanted: str) -> Generator[None, None, str | None]:
-    """The path of a descriptor in ``directory`` that is ``wanted``."""
-    with os.scandir(directory) as entries:
-        for number, entry in enumerate(entries):
-            if number % DESCRIPTORS_PER_STEP == 0:
-                yield
-            if _link(f"{directory}/{entry.name}") == wanted:
-                return f"{directory}/{entry.name}"
-    return None
+def _read_links(
+    directory: str, wanted: _Wanted, held: dict[str, str]
+) -> Generator[None, None, bool]:
+    """Add to ``held`` which of ``wanted`` are among the descriptors in ``directory``, and as what.
+
+    Returns whether all were seen: a table that is empty, or loses a descriptor while we look, may
+    be one that is being given up.
+    """
+    names = os.listdir(directory)
+    is_whole = bool(names)
+    for number, name in enumerate(names):
+        if number % DESCRIPTORS_PER_STEP == 0:
+            yield
+        link = _link(f"{directory}/{name}")
+        if link is None:
+            is_whole = False
+        elif link in wanted:
+            held[link] = f"{directory}/{name}"
+    return is_whole
 
 
-def _refuse_hidden(pid: int, wanted: str) -> Iterator[None]:
+def _look_behind(pid: int, wanted: _Wanted) -> Iterator[None]:
     """``/proc/PID`` shows the first thread. Once that has ended the process has no executable and
     no descriptors there, while its other threads go on using theirs. Nothing honest holds a
     connection like that, and to miss one holder would let an allowed program vouch for it.
     """
     for thread in _other_threads(pid):  # each shows the one table: the filter sees to that
         where = f"{pid}/task/{thread}"
+        hidden: dict[str, str] = {}
         try:
-            hidden = (yield from _find(f"/proc/{where}/fd", wanted)) is not None
+            yield from _read_links(f"/proc/{where}/fd", wanted, hidden)
         except (FileNotFoundError, ProcessLookupError):
             continue
-        except PermissionError:
-            hidden = procfs.has_memory(where)  # without memory it is ending, too
-        if hidden:
-            raise _Problem(Outcome.UNREADABLE)
+        except PermissionError:  # without memory it is ending, too
+            if procfs.has_memory(where):
+                _refuse(wanted, wanted)
+        finally:
+            _refuse(wanted, hidden)
+
+
+def _refuse(wanted: _Wanted, links: Iterable[str], uids: Collection[int] | None = None) -> None:
+    """Who holds these sockets cannot be known; with ``uids``, only those that they made."""
+    for link in links:
+        for one in wanted[link]:
+            if uids is None or one.question.uid in uids:
+                one.is_unreadable = True
 
 
 def _other_threads(pid: int) -> list[str]:
@@ -253,23 +331,20 @@ def _is_below_us(pid: int) -> bool:
     return pid in procfs.descendants(os.getpid(), procfs.parents())
 
 
-def _describe(question: Question, found: list[_Held], beyond: frozenset[int]) -> Found:
-    if not found:
-        raise _Problem(Outcome.VANISHED)
-    if len(found) > MAX_HOLDERS:
-        raise _Problem(Outcome.OVER_BUDGET)
+def _describe(pids: tuple[int, ...], beyond: frozenset[int]) -> Found:
+    """The answer to a question that has no number yet."""
+    if not pids:
+        return Found(Answer(question_id=0, outcome=Outcome.VANISHED))
+    if len(pids) > MAX_HOLDERS:
+        return Found(Answer(question_id=0, outcome=Outcome.OVER_BUDGET))
     programs = _Programs()
     try:
-        holders = tuple(_holder(held.pid, programs, beyond) for held in found)
-        _require_still_held(question, found)
+        holders = tuple(_holder(pid, programs, beyond) for pid in pids)
     except (OSError, ValueError, _Problem) as error:
         programs.close()
-        if isinstance(error, _Problem):
-            raise
-        gone = isinstance(error, FileNotFoundError | ProcessLookupError)
-        raise _Problem(Outcome.VANISHED if gone else Outcome.UNREADABLE) from error
+        return Found(Answer(question_id=0, outcome=_outcome_of(error)))
     answer = Answer(
-        question_id=question.question_id,
+        question_id=0,
         outcome=Outcome.FOUND,
         executables=tuple(programs.paths),
         holders=holders,
@@ -277,13 +352,22 @@ def _describe(question: Question, found: list[_Held], beyond: frozenset[int]) ->
     return Found(answer, tuple(programs.descriptors))
 
 
-def _require_still_held(question: Question, found: list[_Held]) -> None:
-    """Refuse if a holder executed, between being found and having its program opened, another
+def _outcome_of(error: Exception) -> Outcome:
+    if isinstance(error, _Problem):
+        return error.outcome
+    gone = isinstance(error, FileNotFoundError | ProcessLookupError)
+    return Outcome.VANISHED if gone else Outcome.UNREADABLE
+
+
+def _is_still_held(one: _Asked) -> bool:
+    """No if a holder executed, between being found and having its program opened, another
     program, which does not have the socket.
     """
-    wanted = _socket(question)
-    if any(_link(held.link) != wanted for held in found):
-        raise _Problem(Outcome.VANISHED)
+    wanted = _socket(one.question)
+    try:
+        return all(_link(held.link) == wanted for held in one.holders)
+    except OSError:  # it ended, or nobody may look any more
+        return False
 
 
 class _Programs:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+from supervisor.kernel import capabilities
 from supervisor.settings import RUNTIME_DIGEST, runtime_tree
 from supervisor.startup.facts import Facts
 from supervisor.startup.plan import Plan
@@ -11,6 +12,7 @@ from supervisor.startup.report import ContainmentReport, Control
 from supervisor.startup.running import Running, fence_of, trust_of
 from supervisor.startup.seclusion import TRUST_STORE
 from supervisor.startup.stages import Stages
+from supervisor.startup.steps import StartWorkload
 
 # What a toggle of the policy costs.
 OPENED = {
@@ -38,14 +40,46 @@ def containment(
         },
         policy={"file": plan.policy.file, "sha256": _digest_of(policy.whole)},
         kernel=facts.kernel,
+        container=_container(facts),
         runtime={"tree": runtime_tree(), "sha256": _runtime_digest()},
-        controls=(*_held(running), *_opened(plan), *_absent(plan, running)),
+        controls=(*_held(plan, running, facts), *_opened(plan), *_absent(plan, running)),
+        paths=tuple(_paths(running)),
         proof={} if running.proof is None else running.proof.as_dict(),
         warnings=(*plan.warnings, *running.notes),
         withheld=plan.withheld,
         workspace={} if running.workspace is None else running.workspace.as_dict(),
         stages_ms=stages.took_ms,
     )
+
+
+def _container(facts: Facts) -> dict[str, object]:
+    """What the container was given, as far as containment depends on it."""
+    return {
+        "surroundings": list(facts.surroundings),
+        "uid": facts.uid,
+        "capabilities": list(capabilities.names(facts.status.effective)),
+        "engine_filter": bool(facts.status.seccomp),
+        "namespaces": facts.may_make_namespace,
+        "interfaces": list(facts.interfaces),
+        "landlock_abi": facts.landlock_abi,
+        "pids_max": facts.pids_max,
+        "memory_max": facts.memory_max,
+        "nofile": facts.nofile_hard,
+    }
+
+
+def _paths(running: Running) -> Iterator[dict[str, object]]:
+    """Every rule of the files, with the links it came by; what of the baseline is not there is not said."""
+    for outcome in () if running.files is None else running.files.paths:
+        if not outcome.problem or outcome.rule.source != "baseline":
+            yield {
+                "path": outcome.rule.path,
+                "writable": outcome.rule.writable,
+                "source": outcome.rule.source,
+                "at": outcome.resolved,
+                "links": [list(link) for link in outcome.links],
+                "problem": outcome.problem,
+            }
 
 
 def _digest_of(policy: bytes) -> str | None:
@@ -64,7 +98,7 @@ def _runtime_digest() -> str | None:
         return None  # a developer's checkout has none
 
 
-def _held(running: Running) -> Iterator[Control]:
+def _held(plan: Plan, running: Running, facts: Facts) -> Iterator[Control]:
     yield Control(
         name="privileges",
         state="enforced",
@@ -82,6 +116,7 @@ def _held(running: Running) -> Iterator[Control]:
         probes=_proved(running, "system calls"),
     )
     yield _processes(running)
+    yield _limits(plan, running, facts)
     yield from _trust_store(running)
 
 
@@ -142,14 +177,28 @@ def _processes(running: Running) -> Control:
     )
 
 
+def _limits(plan: Plan, running: Running, facts: Facts) -> Control:
+    (start,) = (step for step in plan.steps if isinstance(step, StartWorkload))
+    own = [f"{limit.name} {limit.value}" for limit in start.limits]
+    given = (("pids.max", facts.pids_max), ("memory.max", facts.memory_max))
+    container = [f"{name} {value}" for name, value in given if value is not None]
+    return Control(
+        name="limits",
+        state="enforced",
+        mechanism=f"rlimits {', '.join(own)}; of the container: {', '.join(container) or 'none'}",
+        verified="read from the kernel; proved",
+        probes=_proved(running, "limits"),
+    )
+
+
 def _trust_store(running: Running) -> Iterator[Control]:
     trust = trust_of(running)
     if not trust.path:
         return  # reported as absent
-    bundle, variables = trust.bundle, trust.variables
-    parts = [bundle.source or f"no bundle of the image ({bundle.problem})"]
-    if bundle.own:
-        parts.append(f"--extra-ca ({bundle.own})")
+    variables = trust.variables
+    parts = [trust.source or f"no bundle of the image ({trust.sourceless})"]
+    if trust.own:
+        parts.append(f"--extra-ca ({trust.own})")
     offered = (
         f"offered by {' '.join(variables)}" if variables else "prepared, offered to no program"
     )

@@ -119,16 +119,9 @@ def _account_files(facts: Facts) -> Check:
     return Check(name="account files", found="note", detail=detail)
 
 
-def _surroundings(_: Facts) -> Check:
-    signs = {
-        "podman": os.path.exists("/run/.containerenv"),
-        "docker": os.path.exists("/.dockerenv"),
-        "kubernetes": os.path.exists("/var/run/secrets/kubernetes.io"),
-    }
-    seen = [name for name, there in signs.items() if there]
-    return Check(
-        name="surroundings", found="note", detail=", ".join(seen) or "no engine recognised"
-    )
+def _surroundings(facts: Facts) -> Check:
+    seen = ", ".join(facts.surroundings) or "no engine recognised"
+    return Check(name="surroundings", found="note", detail=seen)
 
 
 def _token(_: Facts) -> Check:

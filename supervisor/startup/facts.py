@@ -15,6 +15,12 @@ MEMORY_MAX_PATHS = (
 NO_MEMORY_LIMIT = 1 << 62
 PIDS_MAX_PATHS = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
 TERMINATION_LOG = "/dev/termination-log"
+# What an engine or orchestrator leaves in its containers.
+SIGNS = {
+    "podman": "/run/.containerenv",
+    "docker": "/.dockerenv",
+    "kubernetes": "/var/run/secrets/kubernetes.io",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +32,7 @@ class Facts:
     in_cgroup_of_pid1: bool
     status: procfs.Status
     kernel: str
+    surroundings: tuple[str, ...]  # engines that left a sign; the image can fake one
     landlock_abi: int  # 0: not available
     pids_max: int | None  # None: unlimited or unknown
     memory_max: int | None  # bytes; None: unlimited or unknown
@@ -62,6 +69,7 @@ def gather() -> Facts:
         == procfs.read_small("/proc/self/cgroup"),
         status=procfs.read_status(),
         kernel=os.uname().release,
+        surroundings=tuple(name for name, path in SIGNS.items() if os.path.exists(path)),
         landlock_abi=_landlock_abi(),
         pids_max=_limit(PIDS_MAX_PATHS),
         memory_max=_below_ceiling(_limit(MEMORY_MAX_PATHS)),

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
-from supervisor.events.status import Status
+from supervisor.events.status import Status, health_of
 from supervisor.events.vocabulary import PodMessage, Why
 from supervisor.kernel import prctl, procfs
 from supervisor.monitor.lifecycle import SUPERVISOR_STATUS, Lifecycle
@@ -75,7 +75,7 @@ def run(settings: RunSettings) -> int:
     if not guest.report(finish.status):
         why = Why.of(sidecar_codes.UNHEARD, "the exit status was not noted")
         log.emit(PodMessage(name="sidecar.unheard", why=why))
-    return finished(finish, running.main, plan, log)
+    return finished(finish, running, plan, log)
 
 
 def _attach(settings: RunSettings, loop: Loop, log: Log, stages: Stages) -> ControlGuest:
@@ -113,9 +113,9 @@ def _start(
     loop.keep(log)
     running = execute(plan, facts=facts, on_proved=lambda _: None, log=log, stages=stages)
     loop.keep(FenceWatch(loop, ipv6=fence_of(running).report.ipv6))
-    report = containment(plan, running, facts, policy, stages).as_dict()
-    tell_start(running, plan, report, log)
-    inquiry.serve(lambda word: answer_to(word, report, running, log))
+    running.report = containment(plan, running, facts, policy, stages).as_dict()
+    tell_start(running, plan, log)
+    inquiry.serve(lambda word: answer_to(word, running, log))
     return plan, running
 
 
@@ -126,11 +126,12 @@ def _status(
     sidecar = guest.status()
     return Status(
         state="running",
-        ready=sidecar.state == "serving",
+        health=health_of((sidecar,), is_running=loop.main != 0),
         workload_pid=loop.main or None,
         started=started,
         policy_generation=guest.generation,
         helpers=(sidecar,),
+        tunnels=0,  # the sidecar knows
         records=server.ring.records,
         forgotten=server.ring.forgotten,
         dropped=server.dropped + log.dropped,

@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 VERSION = 1
 State = Literal["enforced", "degraded", "absent"]
@@ -30,8 +30,10 @@ class ContainmentReport:
     identity: Mapping[str, object]
     policy: Mapping[str, object]
     kernel: str
+    container: Mapping[str, object]
     runtime: Mapping[str, object]
     controls: tuple[Control, ...]
+    paths: tuple[Mapping[str, object], ...]
     proof: Mapping[str, object]
     warnings: tuple[str, ...]
     withheld: tuple[str, ...]
@@ -45,14 +47,32 @@ class ContainmentReport:
             "identity": dict(self.identity),
             "policy": dict(self.policy),
             "kernel": self.kernel,
+            "container": dict(self.container),
             "runtime": dict(self.runtime),
             "controls": [asdict(control) for control in self.controls],
+            "paths": [dict(path) for path in self.paths],
             "proof": dict(self.proof),
             "warnings": list(self.warnings),
             "withheld": list(self.withheld),
             "workspace": dict(self.workspace),
             "stages_ms": dict(self.stages_ms),
         }
+
+
+def summary(report: Mapping[str, object]) -> dict[str, object]:
+    """The few words of the report that fit into a termination log."""
+    controls = [_mapping(control) for control in _sequence(report["controls"])]
+    proof = _mapping(report["proof"])
+    return {
+        "policy": _mapping(report["policy"])["sha256"],
+        "runtime": _mapping(report["runtime"])["sha256"],
+        **{
+            state: [control["name"] for control in controls if control["state"] == state]
+            for state in get_args(State)
+        },
+        "probes": _count(proof),
+        "surprises": len(_sequence(proof["surprises"])),
+    }
 
 
 def table(report: Mapping[str, object]) -> str:
@@ -84,12 +104,16 @@ def _digest(part: Mapping[str, object]) -> str:
 
 
 def _proof_line(proof: Mapping[str, object]) -> str:
-    count = sum(len(_sequence(names)) for names in _mapping(proof["probes"]).values())
+    count = _count(proof)
     surprises = [_mapping(surprise) for surprise in _sequence(proof["surprises"])]
     if not surprises:
         return f"proof      {count} probes in {proof['took_ms']} ms, no surprise"
     listed = "; ".join(f"{surprise['probe']}: {surprise['what']}" for surprise in surprises)
     return f"PROOF      {len(surprises)} of {count} probes surprised: {listed}"
+
+
+def _count(proof: Mapping[str, object]) -> int:
+    return sum(len(_sequence(names)) for names in _mapping(proof["probes"]).values())
 
 
 def _mapping(value: object) -> Mapping[str, object]:

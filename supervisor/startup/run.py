@@ -33,7 +33,7 @@ from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.plan import Plan, build
 from supervisor.startup.policy import LoadedPolicy, obtain_policy
 from supervisor.startup.proof.prove import prove, require_no_surprise
-from supervisor.startup.report import table
+from supervisor.startup.report import summary, table
 from supervisor.startup.running import Running, confinement_of, nflog_of
 from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
@@ -68,7 +68,7 @@ def run(settings: RunSettings) -> int:
     finish = loop.run(running.main)
     if running.terminal is not None:
         running.terminal.close()
-    return finished(finish, running.main, plan, log)
+    return finished(finish, running, plan, log)
 
 
 class Prepared(NamedTuple):
@@ -116,38 +116,39 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     )
     inquiry = Inquiry(loop)
     running = execute(plan, facts=facts, on_proved=keeping.start, log=log, stages=stages)
+    keeping.degraded = tuple(item.control for item in running.degraded)
     running.notes += [*upstream.notes(), *policy.notes]
-    report = containment(plan, running, facts, policy, stages).as_dict()
-    tell_start(running, plan, report, log)
+    running.report = containment(plan, running, facts, policy, stages).as_dict()
+    tell_start(running, plan, log)
     if running.seclusion is not None and running.seclusion.init is not None:
         loop.keep(InitKeeper(running.seclusion.init))
-    inquiry.serve(lambda word: answer_to(word, report, running, log, keeping.alone_with_the_log))
+    inquiry.serve(lambda word: answer_to(word, running, log, keeping.alone_with_the_log))
     loop.keep(log)
     return plan, running
 
 
-def tell_start(running: Running, plan: Plan, report: dict[str, object], log: Log) -> None:
+def tell_start(running: Running, plan: Plan, log: Log) -> None:
     """The workload runs: the containment report, as a record or as a table."""
     started = SandboxStarted(
         pid=running.main,
         user=plan.identity.user,
         uid=plan.identity.uid,
         gid=plan.identity.gid,
-        report=report,
+        report=running.report,
     )
-    log.emit(started, for_people=None if log.as_json else table(report))
+    log.emit(started, for_people=None if log.as_json else table(running.report))
+    write_termination_log({"state": "running", "containment": summary(running.report)})
 
 
 def answer_to(
     word: bytes,
-    report: dict[str, object],
     running: Running,
     log: Log,
     alone_with_the_log: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> dict[str, object]:
     """What somebody who enters the container is told: the report, with a new proof if asked for."""
     if word != PROVE or running.ground is None:
-        return report
+        return running.report
     proof = None
     try:
         with alone_with_the_log():
@@ -159,7 +160,7 @@ def answer_to(
         log.emit(Finding(title=title, severity=Severity.CRITICAL, why=why))
         if proof is None:
             return {"error": refusal.as_dict()}
-    return report | {"proof": proof.as_dict()}
+    return running.report | {"proof": proof.as_dict()}
 
 
 def confine_monitor(plan: Plan) -> None:
@@ -184,10 +185,10 @@ def refused(refusal: Refusal, log: Log) -> int:
     return status
 
 
-def finished(finish: Finish, main: int, plan: Plan, log: Log) -> int:
+def finished(finish: Finish, running: Running, plan: Plan, log: Log) -> int:
     """Say how it ended, in the log and the termination log; the exit status."""
     why = None if finish.cause is None else Why.of(finish.cause)
-    log.emit(SandboxEnded(pid=main, status=finish.status, why=why))
+    log.emit(SandboxEnded(pid=running.main, status=finish.status, why=why))
     log.finish()
     fields: dict[str, object] = {"status": finish.status, "user": plan.identity.user}
     if finish.cause is not None:
@@ -196,5 +197,5 @@ def finished(finish: Finish, main: int, plan: Plan, log: Log) -> int:
             "cause": finish.cause.meaning,
             "remedy": finish.cause.remedy,
         }
-    write_termination_log(fields)
+    write_termination_log({**fields, "containment": summary(running.report)})
     return finish.status

@@ -29,6 +29,7 @@ class Running:
     confinement: Confinement | None = None  # of every launch
     ground: Ground | None = None
     terminal: Terminal | None = None
+    report: dict[str, object] = field(default_factory=dict)  # the containment report
     notes: list[str] = field(default_factory=list)
 
 

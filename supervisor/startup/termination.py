@@ -1,4 +1,7 @@
-"""One JSON line of cause in the termination log: what Kubernetes shows when a container ends.
+"""One JSON line in the termination log: what Kubernetes shows when a container ends.
+
+While the workload runs it holds the report in short, so that it is there however the end comes; at
+the end status and cause stand before it.
 
 https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
 """
@@ -28,10 +31,10 @@ def write_termination_log(fields: Mapping[str, object], *, path: str = TERMINATI
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return False
-        line = dumps(fields).encode("ascii")
-        if len(line) >= LINE_BYTES:
-            kept = {name: fields[name] for name in ("status", "code") if name in fields}
-            line = dumps(kept).encode("ascii")
+        shorter = {name: fields[name] for name in fields if name != "containment"}
+        shortest = {name: fields[name] for name in ("status", "code") if name in fields}
+        lines = (dumps(kept).encode("ascii") for kept in (fields, shorter, shortest))
+        line = next(line for line in lines if len(line) < LINE_BYTES)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, line + b"\n")
     finally:

@@ -16,7 +16,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from supervisor.errors import Refusal
 from supervisor.settings import runtime_tree
@@ -61,19 +61,29 @@ class Bundle:
     problem: str
     own: int  # certificates
 
+    def at(self, path: str) -> "TrustStore":
+        """The same without its content, which nobody needs once it stands somewhere."""
+        return TrustStore(path=path, source=self.source, sourceless=self.problem, own=self.own)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustStore:
-    """Where the bundle stands; ``path`` is "" where there is none, and ``problem`` says why."""
+    """Where the bundle stands, and what is in it.
+
+    ``path`` is "" where there is none, and ``problem`` says why; ``source`` is the image's file in
+    it, "" where there is none, and ``sourceless`` says why.
+    """
 
     path: str
-    bundle: Bundle
+    source: str
+    sourceless: str
+    own: int
     problem: str = ""
 
     @property
     def variables(self) -> dict[str, str]:
         """What leads programs to it; nothing as long as it only repeats what the image has."""
-        return dict.fromkeys(VARIABLES, self.path) if self.path and self.bundle.own else {}
+        return dict.fromkeys(VARIABLES, self.path) if self.path and self.own else {}
 
 
 def read_own(path: str | None) -> bytes:
@@ -138,18 +148,18 @@ def _read_system(
 def place(bundle: Bundle, *, not_mounted: str | None, writable: Iterable[str]) -> TrustStore:
     """Say where the bundle stands; as root's file where it could not be mounted, and why not."""
     if not bundle.content:
-        return TrustStore(path="", bundle=bundle, problem=bundle.problem)
+        return replace(bundle.at(""), problem=bundle.problem)
     if not_mounted is None:
-        return TrustStore(path=os.path.join(mount_point(), FILE), bundle=bundle)
+        return bundle.at(os.path.join(mount_point(), FILE))
     if os.geteuid() != 0:
         problem = "this process is not root"
     elif any(inside(RUN_DIRECTORY, outer) for outer in writable):
         problem = f"the policy lets the workload write {RUN_DIRECTORY}"
     else:
         problem = _write_in_run_directory(bundle.content)
-    path = "" if problem else os.path.join(RUN_DIRECTORY, FILE)
-    why = f"no mount ({not_mounted}); {problem}" if problem else ""
-    return TrustStore(path=path, bundle=bundle, problem=why)
+    if problem:
+        return replace(bundle.at(""), problem=f"no mount ({not_mounted}); {problem}")
+    return bundle.at(os.path.join(RUN_DIRECTORY, FILE))
 
 
 def write(content: bytes, directory: int) -> None:

@@ -207,6 +207,7 @@ def test_what_waits_too_long_or_beyond_the_bound_is_over_budget(pair, monkeypatc
 
             for name in ("asked", "held back", "also", "one more"):
                 find(name)
+            finding.poller.turn()
             assert set(problems) == {"one more"}
             assert wait(module.PATIENCE_S) == {"one more", "asked"}  # now the next is asked
             assert wait(module.HELD_BACK_S - module.PATIENCE_S) == {"one more", "asked", "also"}

@@ -51,6 +51,8 @@ class Running:
         client, near = tcp_pair()
         far, upstream = tcp_pair()
         self._outer += [client, upstream]
+        for side in (near, far):
+            side.setblocking(False)
         self.do(
             lambda: self.relay.start(
                 client=near,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.acceptance import PROGRAMS as PROGRAMS_IMAGE
 from support.acceptance import run_commands, run_commands_rootless
-from support.forms import POD, SIX_CAPABILITIES, SYS_ADMIN, UNPRIVILEGED, USER_NAMESPACE
+from support.forms import POD, SIDECAR, SIX_CAPABILITIES, SYS_ADMIN, UNPRIVILEGED, USER_NAMESPACE
 from support.rootless import rootless
 from support.sites import ZONE
 from support.upstreams import Upstreams
@@ -146,6 +146,7 @@ def upstreams():
         USER_NAMESPACE,
         SIX_CAPABILITIES,
         POD,
+        SIDECAR,
         pytest.param(SYS_ADMIN, marks=pytest.mark.nightly),
         pytest.param(UNPRIVILEGED, marks=pytest.mark.nightly),
         pytest.param(None, id="rootless"),

@@ -144,6 +144,28 @@ def test_the_termination_log_holds_one_line_of_cause(tmp_path):
     assert ended_with_3["status"] == 3
 
 
+def test_the_termination_log_holds_the_report_in_short_from_the_start_to_the_end(tmp_path):
+    log = tmp_path / "log"
+    log.touch()
+    with sandbox(
+        "sh", "-c", "echo ready; sleep 300", options=(f"--volume={log}:/dev/termination-log",)
+    ) as container:
+        wait_for(container, "ready")
+        container.exec(ENTRYPOINT, "report").checked()  # the start is over when it answers
+        running = json.loads(log.read_text())
+
+    sandboxed("true", options=(f"--volume={log}:/dev/termination-log",)).checked()
+    ended = json.loads(log.read_text())
+
+    assert running["state"] == "running"
+    assert (ended["status"], "state" in ended) == (0, False)
+    for said in (running["containment"], ended["containment"]):
+        assert {"network", "files", "system calls", "privileges"} <= set(said["enforced"])
+        assert "pid-namespace" in said["absent"]
+        assert len(said["runtime"]) == len(said["policy"]) == 64
+        assert (said["probes"] > 100, said["surprises"]) == (True, 0)
+
+
 def test_a_supervisor_that_is_not_the_main_process_refuses():
     with sandbox("sleep", "300") as container:
         second = container.exec(ENTRYPOINT, "run", *AS_4242, "--log-format=json", "--", "id")

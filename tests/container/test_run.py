@@ -22,6 +22,11 @@ FORMS = {
 STATUS = "cat /proc/self/status; ls /proc/self/fd; tail -n +3 /proc/net/dev"
 
 
+def report_in(result):
+    events = events_of(result.checked().stderr)
+    return next(event["report"] for event in events if event["event"] == "sandbox.started")
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_the_workload_is_left_with_nothing_but_its_identity(form, tmp_path):
     os.chown(tmp_path, 4242, 4242)
@@ -141,13 +146,13 @@ def test_an_image_without_account_files_is_enough():
 def test_the_report_names_every_control():
     result = sandboxed("true").checked()
     events = events_of(result.stderr)
-    report = next(event["report"] for event in events if event["event"] == "sandbox.started")
+    report = report_in(result)
 
     schema = json.loads(
         sandboxed(verb="report", identity=(), arguments=("--schema",), log=False).stdout
     )
     states = {control["name"]: control["state"] for control in report["controls"]}
-    wanted = ("privileges", "network", "files", "system calls", "processes")
+    wanted = ("privileges", "network", "files", "system calls", "processes", "limits")
     assert {name: states[name] for name in wanted} == dict.fromkeys(wanted, "enforced")
     jsonschema.validate(report, schema)
     assert report["proof"]["surprises"] == []
@@ -215,3 +220,25 @@ def test_a_weaker_fence_than_the_policy_requires_is_refused_before_anything_is_c
 
     assert (weak.returncode, refusal_of(weak)["code"]) == (125, "startup.fence-form")
     sandboxed("true", arguments=given, options=mounted).checked()
+
+
+def test_the_report_names_what_the_container_gave_the_limits_and_the_links(tmp_path):
+    text = "version: 1\nsupervisor: {limits: {nofile: 512}}\n"
+    (tmp_path / "policy.yaml").write_text(text)
+    tmp_path.chmod(0o755)
+    result = sandboxed(
+        "sh", "-c", "ulimit -Hn", arguments=("--policy=/policy/policy.yaml",),
+        options=(f"--volume={tmp_path}:/policy:ro", "--pids-limit=777", "--memory=300m"),
+    )  # fmt: skip
+    report = report_in(result)
+
+    limits = next(one for one in report["controls"] if one["name"] == "limits")
+    assert result.stdout == "512\n"
+    assert limits["mechanism"] == (
+        f"rlimits core 0, nofile 512; of the container: pids.max 777, memory.max {300 << 20}"
+    )
+    assert report["proof"]["probes"]["limits"] == ["limit core", "limit nofile", "raise nofile"]
+    assert report["container"]["surroundings"] == ["podman"]
+    assert "SETUID" in report["container"]["capabilities"]
+    (merged,) = (one for one in report["paths"] if one["path"] == "/bin")
+    assert (merged["at"], merged["links"]) == ("/usr/bin", [["/bin", "usr/bin"]])

@@ -1,9 +1,8 @@
 """The trust store in real containers: each form has it, and programs are led to it when it matters."""
 
-import json
-
 import pytest
-from support.attack_forms import NAMES, forms
+from support.attack_forms import COMBINED, forms
+from support.records import events_of
 from support.sandbox import refusal_of, sandboxed
 
 SCRATCH = "localhost/sandbox-test/scratch"
@@ -33,12 +32,12 @@ def own(tmp_path):
 
 
 def control_in(result):
-    records = [json.loads(line) for line in result.checked().stderr.splitlines()]
-    report = next(one["report"] for one in records if one.get("event") == "sandbox.started")
+    events = events_of(result.checked().stderr)
+    report = next(event["report"] for event in events if event["event"] == "sandbox.started")
     return next(one for one in report["controls"] if one["name"] == "trust-store"), report
 
 
-@pytest.mark.parametrize("form", NAMES)
+@pytest.mark.parametrize("form", COMBINED)
 def test_every_form_has_the_images_certificates_and_the_operators_behind_them(form, system, own):
     with forms() as known:
         chosen = known[form]

@@ -19,6 +19,7 @@ class Form:
     identity: tuple[str, ...] = AS_4242
     arguments: tuple[str, ...] = ()
     own_processes: bool = False  # a PID namespace with its own /proc is possible
+    in_pod: bool = False  # the agent's container of a sidecar pod
 
 
 @contextmanager
@@ -50,8 +51,10 @@ def forms() -> Iterator[dict[str, Form]]:
                 identity=(),
                 arguments=("--workdir=/work",),
             ),
+            Form(name="sidecar", options=(), in_pod=True),
         )
         yield {form.name: form for form in found}
 
 
-NAMES = ("sys-admin", "limited", "unprivileged")
+COMBINED = ("sys-admin", "limited", "unprivileged")
+NAMES = (*COMBINED, "sidecar")

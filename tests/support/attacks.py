@@ -10,6 +10,7 @@ from pathlib import Path
 from support.attack_forms import Form
 from support.podman import Result
 from support.sandbox import PROJECT, TREE, sandboxed
+from support.sidecar_pod import sidecar_pod_on
 
 LIST = PROJECT / "tests/attacks/inside"
 HELPERS = PROJECT / "tests/attacks/helpers"
@@ -27,14 +28,30 @@ def attack(form: Form, arguments: tuple[str, ...] = ()) -> Outcomes:
         for source in HELPERS.glob("*.c"):
             target = place / "bin" / source.stem
             subprocess.run(["gcc", "-static", "-O1", "-o", target, source], check=True)
+        command = (f"{TREE}/bin/python3", f"{TARGET}/run.py")
+        mounted = f"--volume={place}:{TARGET}:ro"
+        if form.in_pod:
+            return outcomes_in(_in_pod(command, mounted, arguments))
         result = sandboxed(
-            f"{TREE}/bin/python3",
-            f"{TARGET}/run.py",
+            *command,
             identity=form.identity,
             arguments=(*form.arguments, *arguments),
-            options=(*form.options, f"--volume={place}:{TARGET}:ro"),
+            options=(*form.options, mounted),
         )
     return outcomes_in(result)
+
+
+def _in_pod(command: tuple[str, ...], mounted: str, arguments: tuple[str, ...]) -> Result:
+    with tempfile.TemporaryDirectory(prefix="sandbox-test-", dir="/tmp") as directory:
+        policy = Path(directory) / "policy.yaml"
+        policy.write_text("version: 1\n")
+        with sidecar_pod_on("--network=podman", policy) as pod:
+            pod.net_init().checked()
+            pod.sidecar()
+            agent = pod.agent(*command, arguments=arguments, options=(mounted,))
+            status = agent.wait()
+            logs = agent.logs()
+    return Result(returncode=status, stdout=logs.stdout, stderr=logs.stderr)
 
 
 def outcomes_in(result: Result) -> Outcomes:

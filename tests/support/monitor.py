@@ -6,10 +6,11 @@ import socket
 import threading
 
 from supervisor.egress.owner_messages import (
+    QUESTIONS_SIZE,
     Answer,
     Holder,
     Outcome,
-    decode_question,
+    decode_questions,
     encode_answer,
 )
 
@@ -28,13 +29,12 @@ class PlayedMonitor:
         return found(question, os.getpid())
 
     def _serve(self):
-        while packet := self._mine.recv(64):
-            question = decode_question(packet)
-            self.asked.append(question)
-            reply = self.reply(question)
-            if reply is None:
-                continue
-            self.send(*reply)
+        while packet := self._mine.recv(QUESTIONS_SIZE):
+            for question in decode_questions(packet):
+                self.asked.append(question)
+                reply = self.reply(question)
+                if reply is not None:
+                    self.send(*reply)
 
     def send(self, answer, paths):
         """An answer with the programs at ``paths`` opened."""

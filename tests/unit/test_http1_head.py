@@ -37,7 +37,7 @@ def test_a_request_is_read():
     read = parse_request(request(b"Host: a.example", b"X:  y \t z\t", b"x: w", b"Empty:"))
     assert (read.method, read.target, read.minor) == ("GET", "/", 1)
     lines = [b"Host: a.example", b"X: y \t z", b"x: w", b"Empty: "]
-    assert read.headers == tuple(zip([b"host", b"x", b"x", b"empty"], lines, strict=True))
+    assert read.block.headers == tuple(zip([b"host", b"x", b"x", b"empty"], lines, strict=True))
     assert read.fields[b"x"] == b"y \t z, w"
     assert read.framing == 0
     assert read.keep_alive
@@ -216,7 +216,7 @@ def test_h11_reads_what_we_write_as_we_read_it(method, target, headers):
     oracle.receive_data(request_bytes(read, read.target, "a"))
     event = oracle.next_event()
     assert (event.method, event.target) == (method, target)
-    dropped = HOP_BY_HOP | read.nominated | {b"host"}
+    dropped = HOP_BY_HOP | read.block.nominated | {b"host"}
     kept = [(n.lower(), v) for n, v in headers if n.lower() not in dropped]
     assert list(event.headers) == [(b"host", b"a"), *kept]
 
@@ -231,7 +231,7 @@ def test_what_we_accept_h11_accepts_too(data):
     oracle = h11.Connection(h11.SERVER)
     oracle.receive_data(head)
     event = oracle.next_event()
-    assert [(n, line.split(b": ", 1)[1]) for n, line in read.headers] == list(event.headers)
+    assert [(n, line.split(b": ", 1)[1]) for n, line in read.block.headers] == list(event.headers)
 
 
 @given(st.binary(max_size=400))

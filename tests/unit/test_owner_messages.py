@@ -11,9 +11,9 @@ from supervisor.egress.owner_messages import (
     Outcome,
     Question,
     decode_answer,
-    decode_question,
+    decode_questions,
     encode_answer,
-    encode_question,
+    encode_questions,
 )
 
 U64 = st.integers(0, 2**64 - 1)
@@ -37,10 +37,14 @@ def answers(draw):
     return Answer(question_id=draw(U64), outcome=Outcome.FOUND, executables=paths, holders=holders)
 
 
-@given(U64, U64, st.integers(0, 2**32 - 1))
-def test_a_question_survives_the_way(question_id, inode, uid):
-    question = Question(question_id=question_id, inode=inode, uid=uid)
-    assert decode_question(encode_question(question)) == question
+@given(st.lists(st.builds(Question, U64, U64, st.integers(0, 2**32 - 1)), min_size=1, max_size=64))
+def test_questions_survive_the_way(questions):
+    assert decode_questions(encode_questions(questions)) == questions
+
+
+def test_more_questions_than_the_monitor_queues_are_no_message():
+    with pytest.raises(MessageError):
+        decode_questions(encode_questions([Question(1, 2, 3)] * 65))
 
 
 @given(answers())
@@ -56,7 +60,7 @@ def test_an_answer_without_holders_says_why(outcome):
 
 @given(st.binary(max_size=80))
 def test_other_bytes_are_no_message(data):
-    for decode in (decode_question, decode_answer):
+    for decode in (decode_questions, decode_answer):
         try:
             decode(data)
         except MessageError as error:

@@ -168,6 +168,8 @@ def test_the_proof_made_again_may_have_every_socket_that_it_sends_from(machine):
     program = filters.monitor(Toggles(), machine=machine)
     for (name, kind, protocol, _), family in itertools.product(network.PROTOCOLS, (2, 10)):
         assert decide(program, machine, "socket", family, kind, protocol) == ALLOW, name
+    for family, echo in ((2, network.ECHO_V4), (10, network.ECHO_V6)):
+        assert decide(program, machine, "socket", family, DGRAM, echo.protocol) == ALLOW
     for family, kind, protocol in ((2, RAW, 255), (2, STREAM, 262), (17, RAW, 0), (38, 5, 0)):
         assert decide(program, machine, "socket", family, kind, protocol) != ALLOW
 

@@ -23,6 +23,16 @@ def test_a_cause_that_is_too_long_still_leaves_status_and_code(tmp_path):
     assert json.loads(log.read_text()) == {"status": 125, "code": "x.y"}
 
 
+def test_what_is_too_long_loses_the_report_before_the_cause(tmp_path):
+    log = tmp_path / "termination-log"
+    log.touch()
+    fields = {"status": 1, "code": "x.y", "cause": "why"}
+
+    write_termination_log({**fields, "containment": "x" * LINE_BYTES}, path=str(log))
+
+    assert json.loads(log.read_text()) == fields
+
+
 def test_no_log_a_symlink_and_a_fifo_are_left_alone(tmp_path):
     target = tmp_path / "target"
     target.write_text("kept")

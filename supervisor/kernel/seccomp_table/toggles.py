@@ -109,9 +109,15 @@ def guard(pids: tuple[int, ...]) -> tuple[Rule, ...]:
             "as in the base table; and the socket form of F_SETOWN",
         ),
         Rule(
-            "prlimit64 sched_setaffinity sched_setparam sched_setscheduler sched_setattr",
+            "prlimit64",
+            Switch(0, (Case((0,), ALLOW),), EPERM),
+            "its own limits, nobody else's: a CPU limit of one second ends a process as surely as a "
+            "signal, and our helpers, whose numbers are not known here, have its uid, too",
+        ),
+        Rule(
+            "sched_setaffinity sched_setparam sched_setscheduler sched_setattr",
             _unless(0, pids),
-            "a CPU limit of one second ends a process as surely as a signal",
+            "no starving of the supervisor",
         ),
         Rule(
             "setpriority ioprio_set",

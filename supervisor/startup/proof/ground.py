@@ -36,6 +36,7 @@ def ground_of(step: StartWorkload, running: Running, facts: Facts) -> Ground:
         nested_sandbox=step.toggles.nested_sandbox,
         debugger=step.toggles.debugger,
         guarded=facts.uid != 0 and seclusion.pid is None,
+        limits=step.limits,
         control_address=address(),
         landlock_abi=0 if rules.ruleset is None else rules.abi,
         covered=tuple(outcome.resolved for outcome in bound),

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, NamedTuple
 
+from supervisor.monitor.spec import Limit
+
 # The controls of the containment report that probes belong to.
-Control = Literal["network", "files", "system calls", "privileges", "processes", "trust-store"]
+Control = Literal[
+    "network", "files", "system calls", "privileges", "processes", "limits", "trust-store"
+]
 
 
 class Sight(NamedTuple):
@@ -35,6 +39,7 @@ class Ground:
     nested_sandbox: bool
     debugger: bool
     guarded: bool  # the filter keeps the workload from our process ids
+    limits: tuple[Limit, ...]
     landlock_abi: int
     control_address: str  # where the supervisor answers 'report'
     covered: tuple[str, ...]  # paths that the policy gives the workload in any way

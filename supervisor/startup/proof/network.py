@@ -9,11 +9,12 @@ import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
 
 from supervisor.startup.proof.model import Ground, Probe, Sight
 
 # linux/in.h: what there is no constant for, or not in every Python
-IPPROTO_UDPLITE, IPPROTO_SCTP, IPPROTO_MPTCP, IPPROTO_DCCP = 136, 132, 262, 33
+IPPROTO_UDPLITE, IPPROTO_SCTP, IPPROTO_DCCP = 136, 132, 33
 SOCK_DCCP = 6
 ALWAYS_THERE = frozenset({socket.IPPROTO_TCP, socket.IPPROTO_UDP})
 TIMEOUT_S = 0.5  # a refusal is at once; silence is a surprise
@@ -37,6 +38,16 @@ PROTOCOLS = (
     ("DCCP", SOCK_DCCP, IPPROTO_DCCP, IPPROTO_DCCP),
     ("UDP", socket.SOCK_DGRAM, socket.IPPROTO_UDP, socket.IPPROTO_UDP),
 )
+
+
+class Echo(NamedTuple):
+    """What ping sends: protocol number, and the message's type (RFC 792, RFC 4443)."""
+
+    protocol: int
+    kind: int
+
+
+ECHO_V4, ECHO_V6 = Echo(socket.IPPROTO_ICMP, 8), Echo(socket.IPPROTO_ICMPV6, 128)
 # This kernel has no such protocol: no packet can be made. Nothing else may keep a probe from its
 # socket, so the monitor's own filter has these protocols too.
 NO_SOCKET = frozenset({errno.ESOCKTNOSUPPORT, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT})
@@ -77,6 +88,10 @@ def probes_of_the_fence_alone(ground: Ground) -> Iterator[Probe]:
         for address in addresses:
             attempt = partial(_send, address, 7007, kind, protocol)
             yield _refused(ground, (f"{name} past the filter", protocol), address, 7007, attempt)
+    for address in addresses:
+        echo = ECHO_V6 if ":" in address else ECHO_V4
+        attempt = partial(_ping, address, echo)
+        yield _refused(ground, ("ping past the filter", echo.protocol), address, None, attempt)
     yield Probe(
         name="change the fence's rules",
         control="network",
@@ -99,14 +114,14 @@ def _refused(
     ground: Ground,
     protocol: tuple[str, int],
     address: str,
-    port: int,
+    port: int | None,
     attempt: Callable[[], object],
 ) -> Probe:
     name, number = protocol
     routed = _is_routed(ground, address)
     sight = Sight(number, _destination(address), port)
     return Probe(
-        name=f"{name} to {address} port {port}",
+        name=f"{name} to {address}" + ("" if port is None else f" port {port}"),
         control="network",
         attempt=attempt,
         answers=(REFUSED if routed else UNREACHABLE) | NO_SOCKET,
@@ -145,6 +160,17 @@ def _send(
             tried.connect((address, port))
         else:
             tried.sendto(b"proof", (address, port))
+
+
+def _ping(address: str, echo: Echo) -> None:
+    try:
+        tried = socket.socket(_family(address), socket.SOCK_DGRAM, echo.protocol)
+    except PermissionError as error:
+        # net.ipv4.ping_group_range names nobody by default: then no such packet can be made.
+        raise OSError(errno.ESOCKTNOSUPPORT, str(error)) from error
+    with tried:
+        tried.settimeout(TIMEOUT_S)
+        tried.sendto(bytes((echo.kind, 0)) + bytes(6), (address, 0))
 
 
 def _captured(address: str, port: int, capture: int) -> None:

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from supervisor.kernel import ids, procfs
+from supervisor.monitor.spec import Limit
 from supervisor.startup.proof.model import Control, Ground, Probe
 
 HIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ESRCH, errno.EIO})
 # In a user namespace that does not map the id it is not a valid one.
 NO_ID = frozenset({errno.EPERM, errno.EINVAL})
+# /dev/tty without a controlling terminal; an image may have no such node, or not for everybody.
+NO_TERMINAL = frozenset({errno.ENXIO, errno.ENOENT, errno.EACCES})
 ABI_OF_SCOPES = 6
 OF_THE_SUPERVISOR = ("mem", "environ", "maps", "cwd", "root", "exe", "fd", "ns/net", "syscall")
 
@@ -39,7 +42,11 @@ def probes(ground: Ground) -> Iterator[Probe]:
     if ground.landlock_abi >= ABI_OF_SCOPES:  # or it is reported as lost, where it is in reach
         connect = partial(_connect, ground.control_address)
         yield _probe("ask the supervisor", "processes", connect, HIDDEN | {errno.ECONNREFUSED})
-    yield _probe("core dumps are off", "processes", _check_core)
+    yield _probe("no terminal is inherited", "processes", _open_terminal, NO_TERMINAL)
+    for kept in ground.limits:
+        yield _probe(f"limit {kept.name}", "limits", partial(_check_limit, kept))
+        if kept.value:
+            yield _probe(f"raise {kept.name}", "limits", partial(_raise, kept), NO_ID)
     yield _probe("nothing but stdio survives exec", "processes", _check_descriptors)
     if ground.own_process_ids:
         yield _probe(
@@ -86,9 +93,20 @@ def _check_status(uid: int) -> None:
         raise OSError(errno.EPERM, "no_new_privs or the filter is missing")
 
 
-def _check_core() -> None:
-    if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
-        raise OSError(errno.EPERM, "core dumps are on")
+def _open_terminal() -> None:
+    os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+
+
+def _check_limit(kept: Limit) -> None:
+    if resource.getrlimit(kept.resource) != (kept.value, kept.value):
+        raise OSError(errno.EPERM, f"{kept.name} is another one")
+
+
+def _raise(kept: Limit) -> None:
+    try:
+        resource.setrlimit(kept.resource, (kept.value, kept.value + 1))
+    except ValueError as error:  # Python's word for the kernel's EPERM
+        raise OSError(errno.EPERM, str(error)) from error
 
 
 def _check_descriptors() -> None:

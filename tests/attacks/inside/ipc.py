@@ -10,6 +10,7 @@ from functools import partial
 from attack import EACCES, EPERM, HIDDEN, Broken, attack, end, refused, sleeping_child
 
 NOBODY_LISTENS = (EPERM, errno.ECONNREFUSED, EACCES, errno.ENOENT)
+MAIN = os.getpid()  # of the workload itself; each attack runs in a child of it
 SECRETS = ("environ", "mem", "maps", "cwd", "root", "exe", "fd/0", "ns/net", "syscall")
 
 
@@ -40,18 +41,20 @@ def _signal_child():
 
 @attack("D2", "the supervisor is signalled", _signal_child)
 def signals():
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP):
-        try:
-            os.kill(1, number)
-        except OSError as error:
-            if error.errno not in HIDDEN:
-                raise Broken(f"kill: {error}") from error
-        else:
-            raise Broken(f"signal {number} was sent")
     refused(lambda: os.kill(os.getppid() or 1, 0), *HIDDEN, what="the parent")
-    limits = (resource.RLIMIT_CPU, (1, 1))
-    refused(lambda: resource.prlimit(1, *limits), *HIDDEN, what="prlimit")
     refused(lambda: os.setpriority(os.PRIO_PROCESS, 1, 19), *HIDDEN, what="setpriority")
+    limits = (resource.RLIMIT_CPU, (1, 1))
+    for pid in before_us():
+        for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP):
+            refused(partial(os.kill, pid, number), *HIDDEN, what=f"signal {number} to {pid}")
+        refused(partial(resource.prlimit, pid, *limits), *HIDDEN, what=f"prlimit of {pid}")
+
+
+def before_us() -> range:
+    """Process numbers that were given out before ours: the supervisor's, and in a pod that shares
+    its processes the other containers'.
+    """
+    return range(1, MAIN)
 
 
 def _own_datagram():
@@ -62,10 +65,15 @@ def _own_datagram():
 
 @attack("D3", "a unix socket of somebody else has a name here", _own_datagram)
 def path_sockets():
+    """A connection's end may still have the name of its listener; nobody answers to it."""
     with open("/proc/self/net/unix") as lines:
-        paths = [words[-1] for line in lines if "/" in (words := line.split())[-1]]
-    if paths:
-        raise Broken(f"sockets {paths}")
+        paths = {words[-1] for line in lines if "/" in (words := line.split())[-1]}
+    for path in paths:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM):
+            with socket.socket(socket.AF_UNIX, kind) as client:
+                refused(partial(client.connect, path), *NOBODY_LISTENS, what=path)
+                if kind == socket.SOCK_DGRAM:
+                    refused(partial(client.sendto, b"x", path), *NOBODY_LISTENS, what=path)
 
 
 @attack("D9", "shared memory of another session is seen", lambda: open("/dev/shm/own", "w").close())
@@ -86,11 +94,11 @@ def _open(path):
 
 @attack("D10", "the supervisor's process is looked into", _own_environ)
 def supervisor_in_proc():
-    for name in SECRETS:
-        path = f"/proc/1/{name}"
-        links = ("cwd", "root", "exe", "fd/0", "ns/net")
-        read = os.readlink if name in links else _open
-        refused(partial(read, path), *HIDDEN, what=path)
+    links = ("cwd", "root", "exe", "fd/0", "ns/net")
+    for pid in before_us():
+        for name in SECRETS:
+            read = os.readlink if name in links else _open
+            refused(partial(read, f"/proc/{pid}/{name}"), *HIDDEN, what=f"/proc/{pid}/{name}")
 
 
 def _loopback():
