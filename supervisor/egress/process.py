@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from policy.index import Index
     from supervisor.egress.faults import Faults
     from supervisor.egress.resolv_conf import ResolvConf
+    from supervisor.egress.server import Descriptors
     from supervisor.egress.upstream_proxy import UpstreamProxy
     from supervisor.events.stream import EventStream
 
 HEARTBEAT_S = 1.0
-LISTENERS = ("capture", "proxy", "dns_udp", "dns_tcp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,7 @@ def _prepare(
     from supervisor.egress.hosts import host_gateway, parse_hosts
     from supervisor.egress.orders import Orders
     from supervisor.egress.resolv_conf import parse_resolv_conf
-    from supervisor.egress.server import Descriptors, Egress, Setup, preload
+    from supervisor.egress.server import Egress, Setup, preload
     from supervisor.egress.synthetic import TABLE_SIZE
 
     preload()
@@ -156,14 +156,14 @@ def _prepare(
         has_ipv6=spec.has_ipv6,
         proxy=spec.proxy,
     )
-    descriptors = Descriptors(
-        **{kind: _listening(spec.sockets, kind) for kind in LISTENERS},
-        diag=os.dup(spec.sockets["sock_diag"]),
-        names=spec.names,
-        monitor=channels[0],
+    egress = Egress(
+        _descriptors(spec, channels[0]), setup, lambda report: stream.emit(event_of(report))
     )
-    egress = Egress(descriptors, setup, lambda report: stream.emit(event_of(report)))
     channel = socket.socket(fileno=channels[1])
+
+    def used(generation: int, ended: int) -> None:
+        if ended:
+            stream.emit(TunnelsClosed(generation=generation, times=ended))
 
     def tell_numbers() -> int:
         status = egress.status()
@@ -175,8 +175,7 @@ def _prepare(
         with ThreadPoolExecutor(1, "policy") as thread:
             Orders(
                 channel,
-                read=compiled, use=egress.use_policy, used=partial(_tell_closed, stream),
-                stop=egress.stop, thread=thread,
+                read=compiled, use=egress.use_policy, used=used, stop=egress.stop, thread=thread,
             ).attach(asyncio.get_running_loop())  # fmt: skip
             async with asyncio.TaskGroup() as tasks:
                 beating = tasks.create_task(_beat(channel, stream, tell_numbers), name="heartbeat")
@@ -186,15 +185,23 @@ def _prepare(
     return lambda: asyncio.run(main())
 
 
-def _tell_closed(stream: "EventStream", generation: int, ended: int) -> None:
-    if ended:
-        stream.emit(TunnelsClosed(generation=generation, times=ended))
+def _descriptors(spec: EgressSpec, owners: int) -> "Descriptors":
+    from supervisor.egress.server import Descriptors
+
+    return Descriptors(
+        **{kind: _listening(spec.sockets, kind) for kind in ("capture", "proxy")},
+        dns_udp=_listening(spec.sockets, "dns_udp"),
+        dns_tcp=_listening(spec.sockets, "dns_tcp"),
+        diag=os.dup(spec.sockets["sock_diag"]),
+        names=spec.names,
+        monitor=owners,
+    )
 
 
 async def _beat(
     channel: socket.socket, stream: "EventStream", tell_numbers: Callable[[], int]
 ) -> NoReturn:
-    """Serving; from now on say every second that we live."""
+    """Tell the monitor that we serve, and go on doing so."""
     import asyncio
 
     channel.send(encode(Order(READY)))
