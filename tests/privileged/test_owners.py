@@ -14,7 +14,6 @@ from supervisor.kernel.libc import check, libc
 from supervisor.monitor import owners
 from supervisor.monitor.owners import Owners
 
-
 # Not 4242, under which other tests' sandboxes may run on this machine: the search looks at every
 # process of the uid, and one that it may not read makes the answer "unreadable".
 WORKLOAD = 42042
