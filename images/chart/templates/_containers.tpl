@@ -97,6 +97,26 @@ limits: {cpu: "1", memory: 256Mi}
   - {name: {{ .Release.Name }}-shared, mountPath: /run/sandbox-supervisor}
 {{- end }}
 
+{{- define "sandbox.upstream" -}}
+{{- with .Values.supervisor.upstream }}
+{{- if .resolver }}
+- --resolver
+- {{ .resolver | quote }}
+{{- end }}
+{{- if .proxy }}
+- --upstream-proxy
+- {{ .proxy | quote }}
+{{- end }}
+{{- if .noProxy }}
+- --no-proxy
+- {{ .noProxy | quote }}
+{{- end }}
+{{- if .byName }}
+- --upstream-proxy-names
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "sandbox.probe" -}}
 exec:
   command: [/opt/sandbox-supervisor/sandbox-supervisor, status, --shared, /run/sandbox-supervisor, --probe, {{ . }}]
@@ -122,6 +142,7 @@ timeoutSeconds: 5
   - {{ include "sandbox.uid" . | quote }}
   - --gid
   - {{ include "sandbox.gid" . | quote }}
+  {{- include "sandbox.upstream" . | nindent 2 }}
   securityContext:
   {{- if .Values.supervisor.binaryIdentity }}
   {{- include "sandbox.asRoot" (dict "add" (list "KILL" "NET_ADMIN" "SETGID" "SETPCAP" "SETUID" "SYS_PTRACE")) | nindent 4 }}
@@ -163,6 +184,7 @@ timeoutSeconds: 5
   - full
   - --policy
   - /run/sandbox-policy/policy.yaml
+  {{- include "sandbox.upstream" . | nindent 2 }}
   {{- else }}
   - network-only
   - --shared
