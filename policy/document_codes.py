@@ -135,6 +135,17 @@ NETWORK_WIDE = Code(
     "An entry of allowed_ips is very wide.",
     "List the networks of the destination only.",
 )
+INTERPRETER = Code(
+    "policy.interpreter",
+    "A listed binary runs whatever it is given, so that the entry holds for every script.",
+    "List a compiled program instead, or keep the entry's endpoints as narrow as for any script.",
+)
+OPAQUE_TUNNEL = Code(
+    "policy.opaque-tunnel",
+    "With 'tls: skip' the name in the handshake is not compared, so that any name behind the same "
+    "addresses is reached.",
+    "Leave 'tls' out unless the handshake cannot be read.",
+)
 RULES_WITHOUT_PROTOCOL = Code(
     "policy.rules-without-protocol",
     "The endpoint states how requests are judged, but no protocol by which they could be read; "

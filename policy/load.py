@@ -8,6 +8,7 @@ from __future__ import annotations
 from policy import document_codes as codes
 from policy import static
 from policy.ambiguity import check_ambiguity
+from policy.broader import report_broader
 from policy.document import Start, Word, parse
 from policy.enforced import report_unenforced
 from policy.entries import read_entries
@@ -55,6 +56,7 @@ def _read(text: bytes, report: Report) -> Policy | None:
     middlewares = read_middlewares(root.records("network_middlewares"), entries)
     check_ambiguity(entries, report)
     report_unenforced(entries, middlewares, report)
+    report_broader(entries, report)
     return Policy(
         file=report.file,
         version=1,

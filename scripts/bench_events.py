@@ -13,7 +13,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support.event_examples import ALLOWED, CURL, EXAMPLES, PYPI, RULE  # noqa: E402
 
-from supervisor.events.event_metrics import EventMetrics  # noqa: E402
+from supervisor.events.event_metrics import EgressMetrics  # noqa: E402
 from supervisor.events.stream import Emitted, EventStream  # noqa: E402
 from supervisor.events.text import free_text  # noqa: E402
 from supervisor.events.vocabulary import ConnectionOpened, Event  # noqa: E402
@@ -44,7 +44,7 @@ def cost(sink, event: Event, *, per_s: float) -> float:  # type: ignore[no-untyp
             source="bench",
             hostname="pod-1",
             sinks=(sink,),
-            observe=EventMetrics("bench").observe,
+            observe=EgressMetrics().observe,
             clock=lambda now=now: now[0],
         )
         began = time.process_time()

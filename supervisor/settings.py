@@ -72,6 +72,7 @@ class RunSettings:
     proxy_env: bool = False
     extra_ca: str | None = None  # the path of the file
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
+    metrics_socket: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
 

@@ -17,6 +17,7 @@ from supervisor.settings import (
     container_environment,
 )
 
+METRICS_HELP = "serve /metrics, /healthz and /readyz over HTTP on a unix socket"
 LONGEST_S = 10 * 365 * 24 * 3600.0  # above this a number of seconds is a mistake
 
 
@@ -57,6 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="seconds between TERM and KILL; default %(default)s",
     )
     parser.add_argument("--umask", type=_umask, default=DEFAULT_UMASK, help="octal; default 022")
+    parser.add_argument("--metrics-socket", metavar="PATH", help=METRICS_HELP)
     parser.add_argument("--log-level", choices=LEVELS, help=f"default info; also {LOG_LEVEL}")
     parser.add_argument("--log-format", choices=FORMATS, help=f"default auto; also {LOG_FORMAT}")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[--] COMMAND…")
@@ -136,6 +138,7 @@ def settings_from(arguments: argparse.Namespace) -> RunSettings:
         proxy_env=arguments.proxy_env,
         extra_ca=arguments.extra_ca,
         upstream=upstream_arguments.settings_from(arguments),
+        metrics_socket=arguments.metrics_socket,
         log_level=chosen(arguments.log_level, environment.get(LOG_LEVEL), LEVELS, "info"),
         log_format=chosen(arguments.log_format, environment.get(LOG_FORMAT), FORMATS, "auto"),
     )

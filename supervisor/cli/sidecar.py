@@ -3,7 +3,7 @@
 import argparse
 
 from supervisor.cli import pod_arguments, upstream_arguments
-from supervisor.cli.run_arguments import seconds, variable
+from supervisor.cli.run_arguments import METRICS_HELP, seconds, variable
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -13,6 +13,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     pod_arguments.configure(parser)
     upstream_arguments.configure(parser)
+    parser.add_argument("--metrics-socket", metavar="PATH", help=METRICS_HELP)
     parser.add_argument(
         "--workload-env",
         action="append",
@@ -48,5 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
         grace_s=arguments.grace,
         await_agent_s=arguments.await_agent,
         upstream=upstream_arguments.settings_from(arguments),
+        metrics_socket=arguments.metrics_socket,
     )
     return sidecar(settings)

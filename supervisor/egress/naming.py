@@ -97,17 +97,20 @@ class Names:
 
 
 class ReportingNames:
-    """An Answerer that also tells which names it refused."""
+    """An Answerer that also tells which names it refused, and counts the others."""
 
     def __init__(self, names: Names, refused: Callable[[str, str], None]) -> None:
         self._names = names
         self._refused = refused
+        self.given = 0
 
     def answer(self, name: str) -> Addresses | Refused:
         """See Answerer."""
         answer = self._names.answer(name)
         if isinstance(answer, Refused):
             self._refused(name, answer.why)
+        else:
+            self.given += 1
         return answer
 
 

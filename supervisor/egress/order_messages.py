@@ -7,7 +7,7 @@ text; a policy comes as the descriptor of a sealed memfd beside its packet (SCM_
     egress → monitor   R 0                   serving
                        A generation          the policy is in use
                        J generation reason   the policy is not: the one before stays
-                       H 0                   alive (once a second)
+                       H tunnels             alive (once a second), and how many tunnels live
 """
 
 import struct
@@ -25,24 +25,24 @@ class OrderError(ValueError):
 
 
 class Order(NamedTuple):
-    """One packet."""
+    """One packet; ``number`` is what the table above has beside the letter."""
 
     kind: bytes
-    generation: int = 0
+    number: int = 0
     text: str = ""
 
 
 def encode(order: Order) -> bytes:
     """The packet; a text that is too long is cut."""
     text = order.text.encode("utf-8", "backslashreplace")[:MAX_TEXT]
-    return _HEAD.pack(order.kind, order.generation) + text
+    return _HEAD.pack(order.kind, order.number) + text
 
 
 def decode(packet: bytes) -> Order:
     """The message; raises OrderError."""
     if not _HEAD.size <= len(packet) <= MAX_PACKET:
         raise OrderError(f"{len(packet)} bytes")
-    kind, generation = _HEAD.unpack_from(packet)
+    kind, number = _HEAD.unpack_from(packet)
     if kind not in KINDS:
         raise OrderError(f"unknown kind {kind!r}")
-    return Order(kind, generation, packet[_HEAD.size :].decode("utf-8", "replace"))
+    return Order(kind, number, packet[_HEAD.size :].decode("utf-8", "replace"))

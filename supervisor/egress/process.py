@@ -10,8 +10,9 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -26,12 +27,15 @@ from supervisor.egress.order_messages import (
     decode,
     encode,
 )
-from supervisor.events.vocabulary import TunnelsClosed
+from supervisor.events.event_metrics import EgressMetrics
+from supervisor.events.metrics_page import write_page
+from supervisor.events.vocabulary import Event, TunnelsClosed
 from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 
 if TYPE_CHECKING:
     from policy.host import Address
     from policy.index import Index
+    from supervisor.egress.faults import Faults
     from supervisor.egress.resolv_conf import ResolvConf
     from supervisor.egress.upstream_proxy import UpstreamProxy
     from supervisor.events.stream import EventStream
@@ -58,6 +62,7 @@ class EgressSpec:
     log_json: bool
     log_level: str = "info"
     log: bool  # write records to stderr, too
+    metrics: int | None = None  # page of supervisor.events.metrics_page, kept by the monitor
 
 
 def serve(
@@ -68,26 +73,39 @@ def serve(
     ``sequence`` is the last number of a record that an earlier egress sent.
     """
     status = 1
+    faults: Faults | None = None
     try:
         shed_privileges(spec.uid)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        counted = EgressMetrics()
         stream = record_stream(
             "egress",
             records=socket.socket(fileno=records),
             written=(spec.log_json, spec.log_level) if spec.log else None,
             sequence=sequence,
+            observe=counted.observe,
         )
-        run = _prepare(spec, policy, owners, orders, stream)
+        faults = _hear_faults(stream)
+        run = _prepare(spec, policy, (owners, orders), stream, counted)
         confine(filters.egress())
         run()
         status = 0
-    except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor
-        import sys
-
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 - a forked child must never unwind into the monitor
+        if faults is not None:
+            faults.tell(error)
+        else:
+            sys.excepthook(*sys.exc_info())
     finally:
         os._exit(status)
+
+
+def _hear_faults(stream: "EventStream") -> "Faults":
+    from supervisor.egress.faults import Faults
+
+    faults = Faults("egress", stream.emit)
+    faults.listen()
+    return faults
 
 
 def shed_privileges(uid: int | None) -> None:
@@ -118,9 +136,16 @@ def confine(program: bytes) -> None:
 
 
 def _prepare(
-    spec: EgressSpec, policy: bytes, owners: int, orders: int, stream: "EventStream"
+    spec: EgressSpec,
+    policy: bytes,
+    channels: tuple[int, int],
+    stream: "EventStream",
+    counted: EgressMetrics,
 ) -> Callable[[], None]:
-    """Import, parse and build everything; what is returned runs confined."""
+    """Import, parse and build everything; what is returned runs confined.
+
+    ``channels``: to the monitor, for questions about owners and for orders.
+    """
     import asyncio
 
     from supervisor.egress.event_records import event_of
@@ -146,43 +171,56 @@ def _prepare(
         dns_tcp=_listening(spec.sockets, "dns_tcp"),
         diag=os.dup(spec.sockets["sock_diag"]),
         names=spec.names,
-        monitor=owners,
+        monitor=channels[0],
     )
     egress = Egress(descriptors, setup, lambda report: stream.emit(event_of(report)))
-    channel = socket.socket(fileno=orders)
+    channel = socket.socket(fileno=channels[1])
     channel.setblocking(False)
 
     def use_policy(whole: bytes) -> int:
         return egress.use_policy(compiled(whole))
 
-    def take_orders() -> None:
-        _obey(channel, use_policy, egress.stop, stream)
+    def tell_numbers() -> int:
+        status = egress.status()
+        if spec.metrics is not None:
+            write_page(spec.metrics, counted.text(**asdict(status)))
+        return status.tunnels
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        loop.add_reader(channel.fileno(), take_orders)
-
-        async def beat() -> None:
-            channel.send(encode(Order(READY)))
-            while True:
-                await asyncio.sleep(HEARTBEAT_S)
-                stream.tick()
-                channel.send(encode(Order(ALIVE)))
-
+        loop.add_reader(channel.fileno(), lambda: _obey(channel, use_policy, egress.stop, stream))
         async with asyncio.TaskGroup() as tasks:
-            beating = tasks.create_task(beat(), name="heartbeat")
+            beating = tasks.create_task(_beat(channel, stream, tell_numbers), name="heartbeat")
             await egress.run()
             beating.cancel()
 
     return lambda: asyncio.run(main())
 
 
+async def _beat(
+    channel: socket.socket, stream: "EventStream", tell_numbers: Callable[[], int]
+) -> NoReturn:
+    """Serving; from now on say every second that we live."""
+    import asyncio
+
+    channel.send(encode(Order(READY)))
+    while True:
+        await asyncio.sleep(HEARTBEAT_S)
+        stream.tick()
+        channel.send(encode(Order(ALIVE, tell_numbers())))
+
+
 def record_stream(
-    source: str, *, records: socket.socket, written: tuple[bool, str] | None, sequence: int
+    source: str,
+    *,
+    records: socket.socket,
+    written: tuple[bool, str] | None,
+    sequence: int,
+    observe: Callable[[Event], None],
 ) -> "EventStream":
     """Records to the monitor's memory, and to the container's log.
 
-    ``written``: as JSON or not, and the log's level; None where they are not written there.
+    ``observe`` sees each before any limit. ``written``: as JSON or not, and the log's level; None where they are not written there.
     """
     from supervisor.events.log import LEAST
     from supervisor.events.sinks import LogSink, SocketSink
@@ -195,7 +233,13 @@ def record_stream(
     if written is not None:
         as_json, level = written
         sinks = (LogSink(2, form="json" if as_json else "text", least=LEAST[level]), to_monitor)
-    return EventStream(source=source, hostname=os.uname().nodename, sinks=sinks, sequence=sequence)
+    return EventStream(
+        source=source,
+        hostname=os.uname().nodename,
+        sinks=sinks,
+        observe=observe,
+        sequence=sequence,
+    )
 
 
 def _listening(sockets: dict[str, int], kind: str) -> tuple[int, ...]:
@@ -232,11 +276,11 @@ def _obey(
         try:
             ended = use_policy(os.pread(descriptors[0], POLICY_BYTES, 0))
         except ValueError as error:
-            channel.send(encode(Order(REJECTED, order.generation, str(error))))
+            channel.send(encode(Order(REJECTED, order.number, str(error))))
         else:
-            channel.send(encode(Order(ACCEPTED, order.generation)))
+            channel.send(encode(Order(ACCEPTED, order.number)))
             if ended:
-                stream.emit(TunnelsClosed(generation=order.generation, times=ended))
+                stream.emit(TunnelsClosed(generation=order.number, times=ended))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)

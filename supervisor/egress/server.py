@@ -88,6 +88,7 @@ class Status:
 
     tunnels: int
     sessions: int
+    names_given: int  # answers of policy DNS with an address, since the start
 
 
 def preload() -> None:
@@ -95,10 +96,13 @@ def preload() -> None:
     import concurrent.futures.thread
     import encodings.idna
     import encodings.punycode
+    import sys
 
     import dns.rdata
 
     import_tables()
+    # This one asks libc for protocol numbers, which libc reads in the image's /etc/protocols.
+    sys.modules["dns.rdtypes.IN.WKS"] = None  # type: ignore[assignment]
     dns.rdata.load_all_types()  # type: ignore[no-untyped-call]
     del concurrent, encodings
 
@@ -114,6 +118,7 @@ class Egress:
         self._report = report
         self._stop = asyncio.Event()
         self._service: Service | None = None
+        self._names: ReportingNames | None = None
         self._failure: BaseException | None = None
 
     def stop(self) -> None:
@@ -135,7 +140,8 @@ class Egress:
     def status(self) -> Status:
         """What lives now."""
         service = self._running()
-        return Status(tunnels=len(service.relay), sessions=len(service.sessions))
+        given = 0 if self._names is None else self._names.given
+        return Status(tunnels=len(service.relay), sessions=len(service.sessions), names_given=given)
 
     async def run(self) -> None:
         """Serve until ``stop``. Raises what makes it impossible; the monitor starts another."""
@@ -234,7 +240,7 @@ class Egress:
             return len(service.relay) + len(service.sessions)
 
         streams: set[DnsStream] = set()
-        names = ReportingNames(
+        names = self._names = ReportingNames(
             service.names, lambda name, why: self._report(NameRefused(name=name, why=why))
         )
 

@@ -8,11 +8,12 @@ even in the next one. Names under wildcards share a pool, because the workload c
 The table is a fixed array of records in memory that the monitor keeps (a memfd) and hands to the
 next egress; dictionaries beside it are only an index. Layout, little-endian:
 
-    header   8s magic, u32 record size, u32 capacity
+    header   8s magic, u32 record size, u32 capacity, u32 records from here on were never used
     record   u8 state (0 empty, 1 exact, 2 pooled), u8 length of name, u16 zero, u32 slot,
              f64 last answer (seconds of CLOCK_MONOTONIC), 256s name, zero-padded
 
 The state byte is written last, so a process that is killed in between leaves an empty record.
+Records that were never used are never looked at: a page of a memfd takes memory once it is read.
 """
 
 import hashlib
@@ -36,8 +37,10 @@ MAX_POOLED = 16384
 # A program may keep an answer longer than its TTL (Java, browsers): no reuse within an hour.
 REUSE_AFTER_S = 3600.0
 
-_MAGIC = b"synth-1\0"
-_HEADER = struct.Struct("<8sII")
+_MAGIC = b"synth-2\0"
+_HEADER = struct.Struct("<8sIII")
+_USED = struct.Struct("<I")
+_USED_OFFSET = 16
 _RECORD = struct.Struct("<BBHId256s")
 _TIME = struct.Struct("<d")
 _TIME_OFFSET = 8
@@ -89,7 +92,8 @@ class SyntheticTable:
         self._entries: dict[str, _Entry] = {}
         self._names: dict[int, str] = {}
         self._counts = {Kind.EXACT: 0, Kind.POOLED: 0}
-        self._free: list[int] = []
+        self._used = 0
+        self._free: list[int] = []  # below _used
         self._pool_cursor = POOLED_SLOTS.start
         self._load()
 
@@ -130,10 +134,17 @@ class SyntheticTable:
         if self._counts[kind] >= limit and not (kind is Kind.POOLED and self._expire(now)):
             return None
         slot = self._exact_slot(name) if kind is Kind.EXACT else self._pooled_slot()
-        entry = _Entry(record=self._free.pop(), slot=slot, kind=kind, answered=now)
+        entry = _Entry(record=self._free_record(), slot=slot, kind=kind, answered=now)
         self._write(name, entry)
         self._index(name, entry)
         return entry
+
+    def _free_record(self) -> int:
+        if self._free:
+            return self._free.pop()
+        self._used += 1
+        _USED.pack_into(self._memory, _USED_OFFSET, self._used)
+        return self._used - 1
 
     def _exact_slot(self, name: str) -> int:
         """Derived from the name alone; the next free one where two names meet."""
@@ -190,12 +201,12 @@ class SyntheticTable:
         self._memory[offset] = entry.kind.value
 
     def _load(self) -> None:
-        magic, size, capacity = _HEADER.unpack_from(self._memory)
-        if (magic, size, capacity) == (bytes(8), 0, 0):
-            _HEADER.pack_into(self._memory, 0, _MAGIC, _RECORD.size, CAPACITY)
-        elif (magic, size, capacity) != (_MAGIC, _RECORD.size, CAPACITY):
+        magic, size, capacity, self._used = _HEADER.unpack_from(self._memory)
+        if (magic, size, capacity, self._used) == (bytes(8), 0, 0, 0):
+            _HEADER.pack_into(self._memory, 0, _MAGIC, _RECORD.size, CAPACITY, 0)
+        elif (magic, size, capacity) != (_MAGIC, _RECORD.size, CAPACITY) or self._used > CAPACITY:
             raise TableError("the header is not this version's")
-        for record in range(CAPACITY - 1, -1, -1):
+        for record in range(self._used):
             if self._memory[self._offset(record)] == 0:
                 self._free.append(record)
             else:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from supervisor.events.record_parts import UNKNOWN
 from supervisor.events.text import clean, host_name
 from supervisor.events.vocabulary import (
+    Actor,
     AttemptBlocked,
     ConnectionRefused,
     DenialsSummed,
@@ -25,6 +27,7 @@ from supervisor.events.vocabulary import (
 # About 700 bytes an entry (measured by the unit test), so both halves stay below half a megabyte.
 SEEN_ONCE = 256
 SEEN_AGAIN = 256
+DNS_PORT = 53
 
 
 class Key(NamedTuple):
@@ -111,17 +114,20 @@ class DenialTable:
 def _denial(event: Event) -> tuple[Key, Why, str | None] | None:
     match event:
         case ConnectionRefused():
-            binary = event.actors[0].binary if event.actors else None
-            return _key(event.destination, binary), event.why, event.request_id
+            return _key(event.destination, _program(event.actors)), event.why, event.request_id
         case HttpRequest() if event.verdict is not Verdict.ALLOW:
-            binary = event.actors[0].binary if event.actors else None
-            return _key(event.destination, binary), event.why, event.request_id
+            return _key(event.destination, _program(event.actors)), event.why, event.request_id
         case DnsRefused():
-            return _key(Endpoint(host=event.name, port=53), None), event.why, None
+            return _key(Endpoint(host=event.name, port=DNS_PORT), None), event.why, None
         case AttemptBlocked():
             return _key(event.destination, None), event.why, None
         case _:
             return None
+
+
+def _program(actors: tuple[Actor, ...]) -> str | None:
+    """As its record names it, so that sums and single records are the same line to a reader."""
+    return (actors[0].binary or UNKNOWN) if actors else None
 
 
 def _key(end: Endpoint | None, binary: str | None) -> Key:

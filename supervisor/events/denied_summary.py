@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from supervisor.events.denial_table import DNS_PORT
 from supervisor.events.text import quoted
 
 # The ring holds 1024 denials; more different ones cannot come out of it.
@@ -49,7 +50,8 @@ class DeniedSummary:
         host = end.get("hostname", end.get("ip", _part(record, "query").get("hostname")))
         if not isinstance(host, str):
             return
-        number = end.get("port")
+        # A refused name has no port of its own; its sums are about the port of DNS.
+        number = end.get("port", DNS_PORT if "query" in record else None)
         port = number if isinstance(number, int) else None
         program = str(_part(_part(record, "actor"), "process").get("name", "-"))
         key = (host, port, program)

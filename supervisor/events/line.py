@@ -20,7 +20,7 @@ def line_of(record: Mapping[str, object]) -> str:
     """The line, without its end."""
     metadata = _part(record, "metadata")
     words = [
-        _timestamp(record.get("time")),
+        timestamp(record.get("time")),
         f"{quoted(metadata.get('log_provider', '-'))}#{quoted(metadata.get('sequence', '-'))}",
         quoted(record.get("severity", "-")).upper(),
         quoted(metadata.get("event_code", "-")),
@@ -89,8 +89,8 @@ def _part(record: Mapping[str, object], key: str) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _timestamp(milliseconds: object) -> str:
-    """UTC, as RFC 3339 has it; ``-`` for what no calendar holds."""
+def timestamp(milliseconds: object) -> str:
+    """UTC, as RFC 3339 has it; ``-`` for what no calendar holds or is no whole number."""
     if not isinstance(milliseconds, int):
         return "-"
     try:

@@ -7,8 +7,8 @@ would bring asyncio and ssl into the process that holds the privileges.
 import os
 import select
 import time
-from collections.abc import Callable
 
+from supervisor.events.event_metrics import MonitorMetrics
 from supervisor.events.sinks import LogSink
 from supervisor.events.stream import Emitted, EventStream, Sink
 from supervisor.events.vocabulary import Event, Severity, StartStep
@@ -37,12 +37,12 @@ class Log:
         format: str = "auto",  # noqa: A002
         level: str = "info",
         stream: int = 2,
-        observe: Callable[[Event], None] | None = None,
     ) -> None:
         self.as_json = format == "json" or (format == "auto" and not os.isatty(stream))
         self.level = level
         self._stream = stream
         self._sink = LogSink(stream, form="json" if self.as_json else "text", least=LEAST[level])
+        self.counted = MonitorMetrics()
         self._is_said = False
         self._memory: Sink | None = None
         self._tick_at: float | None = None
@@ -50,8 +50,13 @@ class Log:
             source="monitor",
             hostname=os.uname().nodename,
             sinks=(self._write, self._remember),
-            observe=observe,
+            observe=self.counted.observe,
         )
+
+    @property
+    def sequence(self) -> int:
+        """The last number."""
+        return self._events.sequence
 
     @property
     def dropped(self) -> int:

@@ -18,6 +18,7 @@ DISPOSITION_ALLOWED, DISPOSITION_BLOCKED = 1, 2
 DISPOSITION_LOGGED = 17  # let through, and told: audit mode
 SUCCESS, FAILURE = 1, 2  # status_id
 OTHER = 99
+UNKNOWN = "unknown"  # a process that could not be told
 OUTBOUND = 2  # connection_info.direction_id
 
 
@@ -75,7 +76,7 @@ def _actor(actor: v.Actor) -> Json:
         if parent is not None:
             one["parent_process"] = parent
         parent = one
-    found: Json = {"name": "unknown" if actor.binary is None else clean(actor.binary)}
+    found: Json = {"name": UNKNOWN if actor.binary is None else clean(actor.binary)}
     if actor.pid is not None:
         found["pid"] = actor.pid
     if parent is not None:
@@ -140,7 +141,7 @@ def unmapped(
     if len(actors) > 1:  # a socket with several holders: policy allowed, or not, every one
         found["holders"] = len(actors)
         found["other_holders"] = [
-            {"name": clean(one.binary or "unknown"), "pid": one.pid} for one in actors[1:ACTORS]
+            {"name": clean(one.binary or UNKNOWN), "pid": one.pid} for one in actors[1:ACTORS]
         ]
     if why is not None and why.remedy:
         found["remedy"] = clean(why.remedy)

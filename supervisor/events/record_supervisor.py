@@ -263,7 +263,7 @@ def fault(event: v.Fault) -> Body:
         FAILURE,
         "a process of the supervisor met an error that it did not expect",
         fields,
-        {"trace": [clean(frame) for frame in event.trace[-FRAMES:]]},
+        {"trace": [clean(frame) for frame in event.trace[-FRAMES:]]} if event.trace else {},
     )
 
 

@@ -5,6 +5,7 @@
     egress     descriptors, sockets, threads; no program is ever started
     access     the same, and its side of the terminals
     watcher    two sockets that are open already
+    responder  connections that are handed to it
     init       waiting, and ending
 
 Order of decision in every program: a foreign architecture (the process is killed), then a binary
@@ -77,6 +78,11 @@ def egress(*, machine: Machine | None = None) -> bytes:
 def watcher(*, machine: Machine | None = None) -> bytes:
     """Return the program of the process that reads what the fence logs."""
     return program(only(roles.WATCHER), machine)
+
+
+def responder(*, machine: Machine | None = None) -> bytes:
+    """Return the program of the process that answers on the metrics socket."""
+    return program(only(roles.RESPONDER), machine)
 
 
 def init(*, machine: Machine | None = None) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from supervisor.events.frames import MAX_FRAME, FrameError
 from supervisor.events.log import Log
+from supervisor.events.metrics_page import clear_page
 from supervisor.events.status import HelperStatus
 from supervisor.monitor import codes
 from supervisor.monitor.blocked_watcher import ALIVE, watch
@@ -23,7 +24,7 @@ class BlockedKeeper:
 
     ``nflog`` is the bound socket, which outlives every watcher; ``uid`` the watcher's, None where
     we cannot change ours; ``source`` takes each record as it came. With ``writes_log`` the watcher
-    writes them to stderr, too.
+    writes them to stderr, too; ``metrics`` is its page of numbers.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class BlockedKeeper:
         uid: int | None,
         source: Source,
         writes_log: bool,
+        metrics: int | None,
         loop: Loop,
         log: Log,
     ) -> None:
@@ -40,6 +42,7 @@ class BlockedKeeper:
         self._uid = uid
         self._source = source
         self._writes_log = writes_log
+        self._metrics = metrics
         self._log_json, self._log_level = log.as_json, log.level
         self._loop = loop
         self._channel: socket.socket | None = None
@@ -77,6 +80,8 @@ class BlockedKeeper:
             self._loop.unwatch(self._channel.fileno())
             self._channel.close()
             self._channel = None
+            if self._metrics is not None:
+                clear_page(self._metrics)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -108,6 +113,7 @@ class BlockedKeeper:
                 log_json=self._log_json,
                 log_level=self._log_level,
                 sequence=self._source.last,
+                metrics=self._metrics,
             )
         theirs.close()
         self._channel = ours

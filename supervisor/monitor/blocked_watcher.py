@@ -10,12 +10,14 @@ import os
 import select
 import socket
 import time
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from supervisor.egress.process import HEARTBEAT_S, confine, record_stream, shed_privileges
+from supervisor.events.event_metrics import FenceMetrics
+from supervisor.events.metrics_page import write_page
 from supervisor.events.stream import EventStream
 from supervisor.kernel import filters
-from supervisor.kernel.close_range import close_range
+from supervisor.kernel.close_range import close_all_but
 from supervisor.monitor.blocked_packets import BlockedPackets
 
 ALIVE = b"H"  # between the frames of records, which are longer
@@ -30,23 +32,31 @@ def watch(
     log_json: bool,
     log_level: str,
     sequence: int,
+    metrics: int | None,
 ) -> NoReturn:
     """Be the watcher, in a fork of the monitor; ``uid``: None where there is none to change to.
 
     Records go to ``channel``, a SOCK_SEQPACKET, and with ``log`` to stderr; ``sequence`` is the last
-    number that an earlier watcher used.
+    number that an earlier watcher used, ``metrics`` a page of supervisor.events.metrics_page.
     """
     status = 1
     try:
         gc.disable()  # it makes no cycles, and looking for some would copy the monitor's pages
         shed_privileges(uid)
-        _keep_only({2, nflog, channel})
+        close_all_but({2, nflog, channel} | ({metrics} if metrics is not None else set()))
         # Before the filter: Python asks the kernel what these are, and the stream imports.
         packets, monitor = socket.socket(fileno=nflog), socket.socket(fileno=channel)
         written = (log_json, log_level) if log else None
-        stream = record_stream("watcher", records=monitor, written=written, sequence=sequence)
+        counted = FenceMetrics()
+        stream = record_stream(
+            "watcher",
+            records=monitor,
+            written=written,
+            sequence=sequence,
+            observe=counted.observe,
+        )
         confine(filters.watcher())
-        _serve(packets, monitor, stream)
+        _serve(packets, monitor, stream, _Told(counted, metrics))
     except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor
         import sys
 
@@ -55,16 +65,20 @@ def watch(
         os._exit(status)
 
 
-def _keep_only(kept: set[int]) -> None:
-    start = 0
-    for descriptor in sorted(kept):
-        if descriptor > start:
-            close_range(start, descriptor - 1)
-        start = descriptor + 1
-    close_range(start)
+class _Told(NamedTuple):
+    """What is counted, and where it is told, if anywhere."""
+
+    counted: FenceMetrics
+    page: int | None
+
+    def tell(self, overruns: int) -> None:
+        if self.page is not None:
+            write_page(self.page, self.counted.text(overruns=overruns))
 
 
-def _serve(packets: socket.socket, monitor: socket.socket, stream: EventStream) -> NoReturn:
+def _serve(
+    packets: socket.socket, monitor: socket.socket, stream: EventStream, told: _Told
+) -> NoReturn:
     reader = BlockedPackets(packets, stream.emit)
     poll = select.poll()
     poll.register(packets, select.POLLIN)
@@ -75,6 +89,7 @@ def _serve(packets: socket.socket, monitor: socket.socket, stream: EventStream) 
         if time.monotonic() >= beat_at:
             beat_at = time.monotonic() + HEARTBEAT_S
             stream.tick()
+            told.tell(reader.overruns)
             _say_alive(monitor)
 
 

@@ -67,6 +67,11 @@ WATCHER_CRASH_LOOP = Code(
     "The watcher that reports blocked attempts ended again and again, so the workload was ended.",
     "The events before this one hold its last words; the container's memory limit is a usual reason.",
 )
+RESPONDER_CRASH_LOOP = Code(
+    "monitor.responder-crash-loop",
+    "The process that answers on the metrics socket ended again and again, so the workload was ended.",
+    "The events before this one hold its last words; the container's memory limit is a usual reason.",
+)
 FENCE_CHANGED = Code(
     "monitor.fence-changed",
     "Somebody changed the rules of the fence while the workload ran, so the workload was ended.",

@@ -34,16 +34,17 @@ def default_address() -> str:
 def connect(path: str | None = None) -> socket.socket:
     """A connected stream. Raises Refusal where nobody listens, or not for us."""
     path = path or default_address()
+    shown = path.replace("\0", "@")  # as ss(8) shows abstract names
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(ANSWER_S)
     try:
         sock.connect(path)
     except PermissionError as error:
         sock.close()
-        raise Refusal(codes.NOT_ALLOWED, f"{path}: {error.strerror}") from error
+        raise Refusal(codes.NOT_ALLOWED, f"{shown}: {error.strerror}") from error
     except OSError as error:
         sock.close()
-        raise Refusal(codes.NOT_RUNNING, f"{path}: {error.strerror}") from error
+        raise Refusal(codes.NOT_RUNNING, f"{shown}: {error.strerror}") from error
     return sock
 
 

@@ -21,6 +21,7 @@ from supervisor.egress.owner_messages import (
 from supervisor.egress.process import EgressSpec, serve
 from supervisor.events.frames import MAX_FRAME, FrameError
 from supervisor.events.log import Log
+from supervisor.events.metrics_page import clear_page
 from supervisor.events.status import HelperStatus
 from supervisor.events.vocabulary import PolicyLoaded, PolicyRejected, Why
 from supervisor.kernel.memfd import sealed
@@ -85,6 +86,7 @@ class EgressKeeper:
         self._on_ready = on_ready
         self._not_workload: frozenset[int] = frozenset()
         self._running: _Running | None = None
+        self.tunnels = 0  # that lived when egress last said so, within a second
         self._down_since: float | None = None
 
     def start(self) -> None:
@@ -173,6 +175,9 @@ class EgressKeeper:
             self._loop.unwatch(channel.fileno())
             channel.close()
         self._running = None
+        self.tunnels = 0
+        if self._spec.metrics is not None:
+            clear_page(self._spec.metrics)
         self._owners = Owners(workload=self._workload, ours=self._ours)
         if self._down_since is None:
             self._down_since = now
@@ -218,10 +223,12 @@ class EgressKeeper:
             self._down_since = None
             self._helper.serves()
             self._on_ready()
+        elif order.kind == orders.ALIVE:
+            self.tunnels = order.number
         elif order.kind == orders.ACCEPTED:
-            self._accepted(order.generation)
+            self._accepted(order.number)
         elif order.kind == orders.REJECTED:
-            self._rejected(order.generation, order.text)
+            self._rejected(order.number, order.text)
 
     def _on_record(self) -> None:
         if self._running is None:

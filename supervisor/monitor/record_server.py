@@ -97,6 +97,10 @@ class RecordServer:
         self._add(Frame(emitted.lane, emitted.sequence, emitted.json))
         return True
 
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """By helper: its last number, and how many records never arrived."""
+        return {name: (source.last, source.dropped) for name, source in self._sources.items()}
+
     @property
     def dropped(self) -> int:
         """How many records of helpers never arrived."""

@@ -65,6 +65,12 @@ ADDRESS_TAKEN = Code(
     "The name under which 'report' finds the supervisor is in use.",
     "Look for another supervisor in this very container.",
 )
+METRICS_SOCKET = Code(
+    "startup.metrics-socket",
+    "The metrics socket cannot be made where --metrics-socket says, or not safely.",
+    "Name a path in an existing directory that is root's and that nobody else may write, all the "
+    "way down. Where the supervisor is not root: 'status --probe' needs no socket.",
+)
 NO_SANDBOX = Code(
     "startup.no-sandbox",
     "No supervisor answers in this container.",

@@ -90,8 +90,20 @@ class Inquiry:
 def may_ask(caller: socket.socket) -> bool:
     """Root or our own uid, in sight, and not a process that we started."""
     pid, uid = _peer(caller)
-    if pid == 0 or uid not in (0, os.geteuid()):
-        return False
+    return pid != 0 and uid in (0, os.geteuid()) and _is_beside_us(pid)
+
+
+def may_read_metrics(caller: socket.socket) -> bool:
+    """The same, or root of another container that was given the socket's directory.
+
+    The workload's processes are always in sight: they are below us.
+    """
+    pid, uid = _peer(caller)
+    return uid in (0, os.geteuid()) and (pid == 0 or _is_beside_us(pid))
+
+
+def _is_beside_us(pid: int) -> bool:
+    """Whether a process of this container is none that we started."""
     for _ in range(DEEPEST_TREE):
         try:
             pid = procfs.read_start_and_parent(pid)[1]

@@ -5,11 +5,13 @@ import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from supervisor.egress.process import EgressSpec
 from supervisor.errors import Refusal
+from supervisor.events.event_metrics import EGRESS_PREFIX, FENCE_PREFIX
 from supervisor.events.log import Log
-from supervisor.events.status import Status
+from supervisor.events.status import Status, health_of
 from supervisor.events.vocabulary import Drift, Why
 from supervisor.fence.request import FencedNamespace
 from supervisor.fence.watch import changed
@@ -26,6 +28,9 @@ from supervisor.startup.policy import LoadedPolicy
 from supervisor.startup.policy_watch import PolicyWatch
 from supervisor.startup.records import serve_records
 from supervisor.startup.upstream import Upstream
+
+if TYPE_CHECKING:
+    from supervisor.monitor.metrics_keeper import MetricsKeeper
 
 HOSTS, RESOLV_CONF = "/etc/hosts", "/etc/resolv.conf"
 FILE_BYTES = 1 << 20  # an engine writes a few lines
@@ -46,8 +51,12 @@ class NetworkKeeping:
     on_ready: Callable[[], None] = lambda: None  # egress serves
     # A changed policy, before egress gets it; False: it does not.
     on_policy: Callable[[LoadedPolicy], bool] = lambda _: True
+    has_workload: bool = True  # in this container
+    degraded: tuple[str, ...] = ()  # controls, for the metrics
     loop: Loop
     log: Log
+    _pages: dict[str, int] = field(default_factory=dict)
+    _metrics: "MetricsKeeper | None" = field(default=None, init=False)
     _keepers: list[EgressKeeper] = field(default_factory=list)
     watcher: BlockedKeeper | None = field(default=None, init=False)
 
@@ -58,6 +67,7 @@ class NetworkKeeping:
             self.loop.watch(changes.fileno(), lambda: self._look_at(changes))
         server = serve_records(self.loop, self._status)
         self.log.remember(server.keep)
+        self._serve_metrics(server)
         if "nflog" in fence.sockets:
             self._watch(fence.sockets["nflog"], server.source("watcher"))
         if "capture4" not in fence.sockets:
@@ -89,6 +99,25 @@ class NetworkKeeping:
         keeper.reset_waiting()  # the proof's probes, nobody else's
         keeper.start()
 
+    def _serve_metrics(self, server: RecordServer) -> None:
+        path = self.settings.metrics_socket
+        if path is None:
+            return
+        from supervisor.startup.metrics import serve_metrics
+
+        self._pages = {prefix: memory("metrics") for prefix in (EGRESS_PREFIX, FENCE_PREFIX)}
+        self._metrics = serve_metrics(
+            path,
+            workload_uid=self.workload[0] if self.has_workload else None,
+            uid=None if self.egress_uid is None else HELPER_IDS["access"],
+            pages=self._pages,
+            status=lambda: self._status(server),
+            records=server.counts,
+            degraded=lambda: self.degraded,
+            loop=self.loop,
+            log=self.log,
+        )
+
     def _use(self, loaded: LoadedPolicy) -> None:
         if self.on_policy(loaded):
             for keeper in self._keepers:
@@ -105,15 +134,16 @@ class NetworkKeeping:
             keeper.exclude(pids)
 
     def _status(self, server: RecordServer) -> Status:
-        watchers = () if self.watcher is None else (self.watcher,)
-        helpers = tuple(keeper.status() for keeper in (*self._keepers, *watchers))
+        others = [one for one in (self.watcher, self._metrics) if one is not None]
+        helpers = tuple(keeper.status() for keeper in (*self._keepers, *others))
         return Status(
             state="running",
-            ready=all(helper.state == "serving" for helper in helpers),
+            health=health_of(helpers, is_running=self.loop.main != 0 or not self.has_workload),
             workload_pid=self.loop.main or None,
             started=self.started,
             policy_generation=self.generation,
             helpers=helpers,
+            tunnels=sum(keeper.tunnels for keeper in self._keepers),
             records=server.ring.records,
             forgotten=server.ring.forgotten,
             dropped=server.dropped + self.log.dropped,
@@ -130,6 +160,7 @@ class NetworkKeeping:
             uid=None if self.egress_uid is None else HELPER_IDS["access"],
             source=source,
             writes_log=self._writes_log(),
+            metrics=self._pages.get(FENCE_PREFIX),
             loop=self.loop,
             log=self.log,
         )
@@ -154,6 +185,7 @@ class NetworkKeeping:
             log_json=self.log.as_json,
             log_level=self.log.level,
             log=self._writes_log(),
+            metrics=self._pages.get(EGRESS_PREFIX),
         )
 
     def _look_at(self, changes: socket.socket) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
-from supervisor.events.status import Status
+from supervisor.events.status import Status, health_of
 from supervisor.events.vocabulary import PodMessage, Why
 from supervisor.kernel import prctl, procfs
 from supervisor.monitor.lifecycle import SUPERVISOR_STATUS, Lifecycle
@@ -126,11 +126,12 @@ def _status(
     sidecar = guest.status()
     return Status(
         state="running",
-        ready=sidecar.state == "serving",
+        health=health_of((sidecar,), is_running=loop.main != 0),
         workload_pid=loop.main or None,
         started=started,
         policy_generation=guest.generation,
         helpers=(sidecar,),
+        tunnels=0,  # the sidecar knows
         records=server.ring.records,
         forgotten=server.ring.forgotten,
         dropped=server.dropped + log.dropped,

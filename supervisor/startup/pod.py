@@ -31,6 +31,7 @@ class PodSettings:
     grace_s: float = DEFAULT_GRACE_S
     await_agent_s: float = 300.0
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
+    metrics_socket: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
 
@@ -43,6 +44,7 @@ def run_settings(settings: PodSettings) -> RunSettings:
         policy=settings.policy,
         policy_from_image=settings.policy_from_image,
         upstream=settings.upstream,
+        metrics_socket=settings.metrics_socket,
     )
 
 

@@ -117,6 +117,7 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     )
     inquiry = Inquiry(loop)
     running = execute(plan, facts=facts, on_proved=keeping.start, log=log, stages=stages)
+    keeping.degraded = tuple(item.control for item in running.degraded)
     running.notes += [*upstream.notes(), *policy.notes]
     running.report = containment(plan, running, facts, policy, stages).as_dict()
     tell_start(running, plan, log)

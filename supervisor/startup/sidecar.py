@@ -96,6 +96,8 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
         sees_programs=False,
         on_ready=on_ready,
         on_policy=on_policy,
+        has_workload=False,
+        degraded=tuple(item.control for item in degraded),
         loop=loop,
         log=log,
     )
@@ -111,13 +113,12 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
         log=log,
     )
     ends.attach(channel)
+    inquiry = Inquiry(loop)
     for kept in (channel, beacon, log):
         loop.keep(kept)
-    inquiry = Inquiry(loop)
     keeping.start(fence)
-    confine_monitor(loaded.static)  # before the agent's half, or anybody, can say a word
-    _listen(channel, settings)
-    report = _report(fence, degraded, settings, upstream)
+    _listen(channel, settings, loaded)
+    report = _report(fence, degraded, settings, upstream, loaded)
     log.emit(SidecarStarted(pid=os.getpid(), is_degraded=bool(degraded), report=report))
     inquiry.serve(lambda _: {"role": "sidecar"} | report)
 
@@ -199,7 +200,8 @@ def _can_do_without(policy: LoadedPolicy, generation: int, log: Log) -> bool:
     return True
 
 
-def _listen(channel: ControlHost, settings: PodSettings) -> None:
+def _listen(channel: ControlHost, settings: PodSettings, policy: LoadedPolicy) -> None:
+    confine_monitor(policy.static)  # before the agent's half, or anybody, can say a word
     try:
         channel.start()
     except OSError as error:
@@ -211,6 +213,7 @@ def _report(
     degraded: tuple[Degraded, ...],
     settings: PodSettings,
     upstream: Upstream,
+    loaded: LoadedPolicy,
 ) -> dict[str, object]:
     """What holds here: for the log, and for 'report' in this container."""
     rules = fence.report.rules
@@ -224,6 +227,7 @@ def _report(
             for item in degraded
         ],
         "notes": upstream.notes(),
+        "warnings": [str(finding) for finding in loaded.static.findings],
         "started_s": round(time.clock_gettime(time.CLOCK_PROCESS_CPUTIME_ID), 3),
     }
 

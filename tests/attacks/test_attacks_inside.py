@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.attack_forms import NAMES, forms
+from support.attack_forms import COMBINED, NAMES, forms
 from support.attacks import Outcomes, attack, rows
 from support.sandbox import AS_4242, ENTRYPOINT, fields_of, refusal_of, sandbox, sandboxed, wait_for
 
@@ -63,7 +63,7 @@ def test_a_uid_of_a_helper_is_refused():
     assert refusal_of(result)["code"].startswith("identity.")
 
 
-@pytest.mark.parametrize("form", [name for name in NAMES if name != "sidecar"])
+@pytest.mark.parametrize("form", COMBINED)
 def test_the_proof_can_be_made_again_while_the_workload_runs(form):
     with forms() as known:
         chosen = known[form]

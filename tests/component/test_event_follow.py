@@ -16,6 +16,7 @@ from supervisor.cli.main import main
 from supervisor.errors import Refusal
 from supervisor.events.follow import Follower, LineReader, parse_object
 from supervisor.events.frames import Frame, decode
+from supervisor.events.probe import Health
 from supervisor.events.ring import RECORDS, EventRing
 from supervisor.events.sinks import LogSink, SocketSink
 from supervisor.events.status import HelperStatus, Status
@@ -25,7 +26,8 @@ from supervisor.monitor.control_client import ask_events, connect
 
 STATUS = Status(
     state="running",
-    ready=True,
+    health=Health(alive=True, ready=True),
+    tunnels=4,
     workload_pid=12,
     started=1.7e9,
     policy_generation=2,

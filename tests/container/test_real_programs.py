@@ -12,11 +12,13 @@ import zipfile
 from dataclasses import replace
 
 import pytest
-from support.attack_forms import NAMES, forms
+from support.attack_forms import COMBINED, forms
 from support.sandbox import IDENTITY, sandboxed
 
 DAY = "sys-admin"
-FORMS = [name if name == DAY else pytest.param(name, marks=pytest.mark.nightly) for name in NAMES]
+FORMS = [
+    name if name == DAY else pytest.param(name, marks=pytest.mark.nightly) for name in COMBINED
+]
 # What programs below /usr read beside it, where Debian keeps it.
 CONFIGURATION = ("alternatives", "chromium", "chromium.d", "fonts", "postgresql-common")
 PLACE = "/job"

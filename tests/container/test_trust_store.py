@@ -1,7 +1,7 @@
 """The trust store in real containers: each form has it, and programs are led to it when it matters."""
 
 import pytest
-from support.attack_forms import NAMES, forms
+from support.attack_forms import COMBINED, forms
 from support.records import events_of
 from support.sandbox import refusal_of, sandboxed
 
@@ -37,7 +37,7 @@ def control_in(result):
     return next(one for one in report["controls"] if one["name"] == "trust-store"), report
 
 
-@pytest.mark.parametrize("form", NAMES)
+@pytest.mark.parametrize("form", COMBINED)
 def test_every_form_has_the_images_certificates_and_the_operators_behind_them(form, system, own):
     with forms() as known:
         chosen = known[form]

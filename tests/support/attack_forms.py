@@ -56,4 +56,5 @@ def forms() -> Iterator[dict[str, Form]]:
         yield {form.name: form for form in found}
 
 
-NAMES = ("sys-admin", "limited", "unprivileged", "sidecar")
+COMBINED = ("sys-admin", "limited", "unprivileged")
+NAMES = (*COMBINED, "sidecar")

@@ -5,6 +5,7 @@ podman is told to use (``--network ns:PATH``). There is no route to anywhere els
 
     outside: bridge, 198.51.100.1        sandbox N: 198.51.100.(10+N), resolv.conf names .1
         53 DNS   80, 443 sites   5432 PostgreSQL   22 a server that speaks first   7 echo
+        21 the control channel of FTP
 """
 
 import contextlib
@@ -34,6 +35,7 @@ DEADLINE_S = 30.0
 # second one stands for a public address: it exists in these namespaces only.
 SERVER, SERVER_V6, PUBLIC = "198.51.100.1", "2001:db8:51::1", "8.0.0.1"
 METADATA = "169.254.169.254"
+ETH_P_ALL = 3  # linux/if_ether.h
 BANNER = b"SSH-2.0-standin\r\n"
 NAMES = (
     *(f"{label}.{ZONE}" for label in ("pypi", "npm", "deb", "git", "echo", "other", "db", "ssh")),
@@ -102,6 +104,7 @@ class Upstreams:
         self.serve_http(443, tls=True)
         self.listen(22, self._greet)
         self.listen(7, echo)
+        self.listen(21, self._transfer)
         self._database: subprocess.Popen | None = None
 
     def _wire(self) -> None:
@@ -176,6 +179,53 @@ class Upstreams:
         with near, contextlib.suppress(OSError):
             near.sendall(BANNER)
             near.recv(1024)
+
+    def _transfer(self, near: socket.socket) -> None:
+        """FTP's control channel (RFC 959): announces a passive port, dials an active one."""
+        with near, contextlib.suppress(OSError):
+            near.sendall(b"220 standin\r\n")
+            while line := near.recv(1024):
+                if line.startswith(b"PASV"):
+                    near.sendall(b"227 Entering Passive Mode (198,51,100,1,0,7)\r\n")
+                    continue
+                high, low = line.strip().split(b",")[-2:]
+                is_open = self._connects((near.getpeername()[0], int(high) * 256 + int(low)))
+                near.sendall(
+                    b"225 data connection\r\n" if is_open else b"425 no data connection\r\n"
+                )
+
+    def _connects(self, target: tuple[str, int]) -> bool:
+        try:
+            self.outside.do(lambda: socket.create_connection(target, 2).close())
+        except OSError:
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def listening_for(self, *words: bytes) -> Iterator[set[bytes]]:
+        """Every packet that arrives outside is searched for the words; those that were found."""
+        found: set[bytes] = set()
+        wire = self.outside.do(
+            lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        )
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 25)
+        wire.settimeout(0.2)
+        stopped = threading.Event()
+
+        def listen() -> None:
+            while not stopped.is_set():
+                with contextlib.suppress(TimeoutError):
+                    packet = wire.recv(1 << 16)
+                    found.update(word for word in words if word in packet)
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield found
+        finally:
+            stopped.set()
+            thread.join()
+            wire.close()
 
     def start_database(self) -> None:
         """A PostgreSQL that trusts everybody who reaches it. It does not run as root."""

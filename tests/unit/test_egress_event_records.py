@@ -157,3 +157,28 @@ def test_a_limit_that_was_reached_is_an_event():
         "limit": "connections",
         "value": 7,
     }
+
+
+def test_case_87_a_denial_says_what_who_where_by_which_rule_and_why_in_both_forms():
+    decision = decided("api.example.com", 8443)
+    event = event_of(
+        Refused(
+            origin=ORIGIN,
+            target=Target(hosts=("api.example.com",), port=8443),
+            callers=CALLERS,
+            decision=decision,
+            code=decision.code,
+            cause="x\nFORGED [policy:lab] ALLOWED",
+        )
+    )
+    found = record_of(event, Stamp("egress", 1, 0, "pod-1"))
+    line = line_of(found)
+
+    assert (found["class_uid"], found["action_id"], found["disposition_id"]) == (4001, 2, 2)
+    assert found["actor"]["process"]["name"] == "/usr/bin/curl"
+    assert found["dst_endpoint"] == {"hostname": "api.example.com", "port": 8443}
+    assert found["status_code"] == "policy.port-not-allowed"
+    assert found["status_detail"].startswith("x\n")
+    assert "/usr/bin/curl(812) -> api.example.com:8443 id=r-7 code=policy.port-not-allowed" in line
+    assert 'cause="x\\nFORGED [policy:lab] ALLOWED"' in line  # one line, and quoted
+    assert "\n" not in line

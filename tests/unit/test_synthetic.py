@@ -20,6 +20,9 @@ from supervisor.egress.synthetic import (
 NAMES = st.from_regex(r"[a-z]{1,8}\.example\.(com|org)", fullmatch=True)
 
 
+HEAD = synthetic._HEADER.size
+
+
 def table():
     return SyntheticTable(bytearray(TABLE_SIZE))
 
@@ -127,16 +130,32 @@ def test_the_next_egress_reads_the_table_from_the_memfd():
     os.close(descriptor)
 
 
+def test_an_empty_table_takes_a_page_and_not_its_whole_size():
+    descriptor = os.memfd_create("synthetic")
+    os.ftruncate(descriptor, TABLE_SIZE)
+    with mmap.mmap(descriptor, TABLE_SIZE) as memory:
+        for name in ("a.example.com", "b.example.com"):  # read and written, then read again
+            names = SyntheticTable(memory)
+            names.assign(name, Kind.EXACT, 3.0)
+            del names
+        assert os.fstat(descriptor).st_blocks * 512 <= mmap.PAGESIZE
+    os.close(descriptor)
+
+
 def test_a_record_that_was_never_finished_is_empty():
     memory = bytearray(TABLE_SIZE)
     pair = SyntheticTable(memory).assign("api.example.com", Kind.EXACT, 3.0)
-    memory[16] = 0  # the state byte of the first record
+    memory[HEAD] = 0  # the state byte of the first record
     assert SyntheticTable(memory).name_of(pair.v4) is None
 
 
 @pytest.mark.parametrize(
     ("at", "value"),
-    [(0, 1), (8, 1), (16, 3), (16, 2), (17, 0), (17, 200), (18, 1), (22, 200), (32, 0x41)],
+    [
+        *((0, 1), (8, 1), (18, 1)),
+        *((HEAD, 3), (HEAD, 2), (HEAD + 1, 0), (HEAD + 1, 200), (HEAD + 2, 1), (HEAD + 6, 200)),
+        (HEAD + 16, 0x41),
+    ],
 )
 def test_a_damaged_table_is_refused(at, value):
     memory = bytearray(TABLE_SIZE)
@@ -151,7 +170,8 @@ def test_the_same_name_twice_is_damage():
     memory = bytearray(TABLE_SIZE)
     SyntheticTable(memory).assign("api.example.com", Kind.EXACT, 3.0)
     size = synthetic._RECORD.size
-    memory[16 + size : 16 + 2 * size] = memory[16 : 16 + size]
+    memory[HEAD + size : HEAD + 2 * size] = memory[HEAD : HEAD + size]
+    memory[synthetic._USED_OFFSET] = 2
     with pytest.raises(TableError, match="damaged"):
         SyntheticTable(memory)
 

@@ -67,9 +67,7 @@ INIT = (
     ),
 )
 
-WATCHER = (
-    Rule("recvfrom sendto poll ppoll", ALLOW, "what the fence logs, and the monitor"),
-    Rule("write close", ALLOW, "last words on stderr, and its ends"),
+_RUNNING = (
     Rule("mmap munmap mprotect mremap madvise brk membarrier", ALLOW, "memory"),
     Rule(
         "futex rt_sigaction rt_sigprocmask rt_sigreturn restart_syscall sigaltstack clock_gettime"
@@ -77,6 +75,20 @@ WATCHER = (
         ALLOW,
         "running at all",
     ),
+)
+
+WATCHER = (
+    Rule("recvfrom sendto poll ppoll", ALLOW, "what the fence logs, and the monitor"),
+    Rule("write close", ALLOW, "last words on stderr, and its ends"),
+    Rule("pwrite64", ALLOW, "its numbers, in memory that the responder reads"),
+    *_RUNNING,
+)
+
+RESPONDER = (
+    Rule("recvmsg sendto poll ppoll", ALLOW, "the monitor, which hands it connections"),
+    Rule("read write close", ALLOW, "a request, its answer, its end"),
+    Rule("pread64", ALLOW, "the numbers of the others"),
+    *_RUNNING,
 )
 
 _STREAMS = (

@@ -24,6 +24,61 @@ def curl(program, host=CURL_ONLY, *, argv=(), **environment):
     return done.stdout or done.stderr
 
 
+TALKING = """
+import socket, sys
+try:
+    with socket.create_connection((sys.argv[1], 80), 8) as sock:
+        sock.sendall(b"GET / HTTP/1.1\\r\\nHost: %s\\r\\n\\r\\n" % sys.argv[1].encode())
+        print(sock.recv(4096).split()[1].decode())
+except OSError as error:
+    print(error)
+"""
+
+
+def said(*line, **environment):
+    done = subprocess.run(
+        line, capture_output=True, text=True, env={**os.environ, **environment}, timeout=60
+    )
+    return (done.stdout or done.stderr).strip()
+
+
+@row
+def j1_scripts_of_an_interpreter():
+    """A script is its interpreter: no more and no less than that, whatever it is called."""
+    os.makedirs("scripts/bin", exist_ok=True)
+    with open("scripts/bin/curl", "w") as file:
+        file.write(f"#!/usr/bin/python3\n{TALKING}")
+    os.chmod("scripts/bin/curl", 0o755)
+    node = f"fetch('http://{CURL_ONLY}/').then((reply) => console.log(reply.status))"
+    alias = f"alias.x=!python3 -c '{TALKING}' {CURL_ONLY}"
+    return {
+        "script": said("scripts/bin/curl", CURL_ONLY),
+        "node -e": said("node", "-e", node),
+        "git alias": said("git", "-c", alias, "x"),
+        "by name": said("curl", CURL_ONLY, PATH=f"{os.getcwd()}/scripts/bin:/usr/bin"),
+        "paired script": said("scripts/bin/curl", ECHO),
+        "paired": curl("/usr/bin/curl"),
+    }
+
+
+LOADING = (
+    "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "GCONV_PATH", "PYTHONPATH", "PYTHONSTARTUP",
+    "NODE_OPTIONS", "JAVA_TOOL_OPTIONS", "GIT_SSH_COMMAND", "BASH_ENV", "BUN_OPTIONS",
+)  # fmt: skip
+
+
+@row
+def j2_variables_that_load_code():
+    """Of the container's none arrives. The workload's own gain what the program may, not more."""
+    library = "libdl.so.2"
+    return {
+        "arrived": [name for name in LOADING if name in os.environ],
+        "paired variable": os.environ.get("LC_TIME"),
+        "found": curl("/usr/bin/curl", OTHER, LD_PRELOAD=library),
+        "paired": curl("/usr/bin/curl", LD_PRELOAD=library),
+    }
+
+
 @row
 def j3_the_allowed_program_by_other_ways():
     shutil.copy("/usr/bin/curl", "copy-of-curl")
@@ -43,20 +98,43 @@ def j3_the_allowed_program_by_other_ways():
 @row
 def j6_a_socket_that_two_programs_hold():
     """An allowed program that has the socket, too, does not vouch for the one that made it."""
-    sock = socket.socket()
-    sock.settimeout(PATIENCE_S)
-    os.set_inheritable(sock.fileno(), True)
+
+    def ask(host):
+        sock = socket.socket()
+        sock.settimeout(PATIENCE_S)
+        os.set_inheritable(sock.fileno(), True)
+        silent = socket.create_server(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        holder = subprocess.Popen(["/usr/bin/curl", "-s", url], close_fds=False)
+        silent.accept()
+        try:
+            sock.connect((socket.gethostbyname(host), 80))
+            sock.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            return shown(sock.recv(4096)).partition("\r\n")[0]
+        finally:
+            holder.kill()
+            holder.wait()
+
+    # A port that the kernel renumbered may leave its owner unknown, which is a denial; not always.
+    answers = (ask(ECHO) for _ in range(5))
+    paired = next((one for one in answers if one != "policy.caller-vanished"), "never known")
+    return {"found": ask(CURL_ONLY), "paired": paired}
+
+
+@row
+def j5_the_memory_of_an_allowed_program():
     silent = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-    holder = subprocess.Popen(["/usr/bin/curl", "-s", url], close_fds=False)
+    allowed = subprocess.Popen(["/usr/bin/curl", "-s", url])
     silent.accept()
     try:
-        sock.connect((socket.gethostbyname(CURL_ONLY), 80))
-        sock.sendall(f"GET / HTTP/1.1\r\nHost: {CURL_ONLY}\r\n\r\n".encode())
-        return {"found": sock.recv(4096).split(b"\r\n")[0].decode()}
+        return {
+            "found": ends(lambda: os.close(os.open(f"/proc/{allowed.pid}/mem", os.O_RDWR))),
+            "paired": os.path.exists(f"/proc/{allowed.pid}/status"),
+        }
     finally:
-        holder.kill()
-        holder.wait()
+        allowed.kill()
+        allowed.wait()
 
 
 HIDING = """

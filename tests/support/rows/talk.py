@@ -3,18 +3,24 @@
 import contextlib
 import errno
 import json
+import os
 import socket
 import ssl
 import struct
+import time
 
 ZONE = "upstream.example"
 ECHO, SKIP, CURL_ONLY, OTHER = (f"{one}.{ZONE}" for one in ("echo", "skip", "curl-only", "other"))
-FOREIGN, FOREIGN_V6, GATEWAY = "203.0.113.5", "2001:db8::5", "198.51.100.1"
+FOREIGN, FOREIGN_V6 = "203.0.113.5", "2001:db8::5"
+GATEWAY, GATEWAY_V6 = "198.51.100.1", "2001:db8:51::1"
 PROXY = ("127.0.0.1", 61080)
 RESOLVER = ("198.51.100.1", 53)
 PATIENCE_S = 8.0
 # What every refusal answers at once, because it is told in the client's own protocol.
 PROBE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+# What never may be seen outside, and what must be: the test listens there.
+SMUGGLED, ALLOWED = b"smuggled-out", b"allowed-out"
+SMUGGLING = b"GET /" + SMUGGLED + b" HTTP/1.1\r\nHost: x\r\n\r\n"
 ROWS = {}
 
 
@@ -40,6 +46,18 @@ def dial(host, port, family=socket.AF_UNSPEC):
         sock.connect(address)
         return sock
     raise OSError(errno.ENOENT, "no address")
+
+
+def wish(what):
+    """Ask the test for something that only the outside can do, and wait until it is done."""
+    with open("wish.new", "w") as file:
+        file.write(what)
+    os.rename("wish.new", "wish")
+    end = time.monotonic() + 30
+    while os.path.exists("wish"):
+        if time.monotonic() > end:
+            raise TimeoutError(f"nobody grants {what!r}")
+        yield
 
 
 def talk(host, port, data=PROBE, family=socket.AF_UNSPEC):

@@ -1,0 +1,104 @@
+"""attacks.md L1, N2: helpers that are killed, stopped or starved; the fence stays closed."""
+
+import contextlib
+import os
+import signal
+import time
+
+import psutil
+import pytest
+from support.forms import POD, USER_NAMESPACE
+from support.sites import ZONE
+from support.trying import DEADLINE_S, TRYING, children_of, sandbox, status_of, upstreams_of
+
+from supervisor.fence.request import Served
+
+# More than egress has descriptors for: tunnels, each of which takes two, until one cannot be dialled;
+# then clients of the proxy that say nothing, until one cannot be accepted.
+CROWD = f"""
+import socket
+crowd = []
+def crowded(address, said):
+    for _ in range(300):
+        sock = socket.create_connection(address, 20); crowd.append(sock)
+        sock.sendall(said)
+        sock.settimeout(20 if said else 0.2)
+        try:
+            if not sock.recv(100): return
+        except TimeoutError:
+            continue
+        except ConnectionResetError:
+            return
+    raise SystemExit("never crowded")
+crowded(socket.getaddrinfo("echo.{ZONE}", 7, socket.AF_INET, socket.SOCK_STREAM)[0][4], b"hello")
+crowded(("127.0.0.1", {Served().proxy}), b"")
+for sock in crowd:
+    sock.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def upstreams(tmp_path_factory):
+    with upstreams_of(tmp_path_factory.mktemp("upstreams")) as made:
+        yield made
+
+
+@pytest.mark.parametrize("form", [USER_NAMESPACE, POD], ids=lambda form: form.name)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_l1_egress_that_fails_is_replaced_and_the_fence_stays_closed(
+    upstreams, tmp_path, form, how
+):
+    with sandbox(upstreams, tmp_path, form=form) as running_sandbox:
+        first = running_sandbox.egress()
+
+        os.kill(first, how)
+        died = running_sandbox.await_event("helper.died")
+        running_sandbox.await_event("helper.restarted")
+        running_sandbox.await_try("open", "refused", "refused", "lost")
+
+        assert died[0]["helper"] == "egress"
+        assert died[0]["status"] == -signal.SIGKILL
+        assert running_sandbox.egress() != first
+        assert bool(running_sandbox.events("helper.fault")) == (how is signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("form", [USER_NAMESPACE, POD], ids=lambda form: form.name)
+def test_l1_a_crash_loop_ends_the_workload_with_its_cause(upstreams, tmp_path, form):
+    with sandbox(upstreams, tmp_path, form=form) as running_sandbox:
+        end = time.monotonic() + DEADLINE_S
+        while not running_sandbox.events("sandbox.ended"):
+            assert time.monotonic() < end
+            with contextlib.suppress(AssertionError, OSError, psutil.Error):
+                os.kill(running_sandbox.egress(), signal.SIGKILL)
+
+        ended = running_sandbox.events("sandbox.ended")[0]
+        assert running_sandbox.container.wait() == ended["status"] != 0
+        assert ended["code"] == "monitor.egress-crash-loop"
+        assert running_sandbox.events("helper.gave-up")
+
+
+@pytest.mark.parametrize("form", [USER_NAMESPACE, POD], ids=lambda form: form.name)
+def test_l1_the_end_of_the_monitor_is_the_end_of_the_workload(upstreams, tmp_path, form):
+    with sandbox(upstreams, tmp_path, form=form) as running_sandbox:
+        monitor = running_sandbox.container.host_pid()
+        below = children_of(monitor)
+
+        os.kill(monitor, signal.SIGKILL)
+        running_sandbox.container.wait()
+
+        assert not [pid for pid in below if "State:\tR" in status_of(pid)]
+
+
+@pytest.mark.parametrize("form", [USER_NAMESPACE, POD], ids=lambda form: form.name)
+def test_n2_egress_without_descriptors_sheds_says_so_and_recovers(upstreams, tmp_path, form):
+    """attacks.md N2: it may have no more than the container, which is few here."""
+    options = ("--ulimit=nofile=256:256", "--ulimit=nproc=32768:32768")
+    with sandbox(
+        upstreams, tmp_path, form=form, options=options, script=CROWD + TRYING
+    ) as running_sandbox:
+        running_sandbox.await_try("open", "refused", "refused", "kept")
+
+        assert running_sandbox.await_event("egress.shed")[0]["cause"] == "Too many open files"
+        refused = {one["code"]: one["cause"] for one in running_sandbox.events("egress.refused")}
+        assert refused["egress.overloaded"] == "Too many open files"
+        assert not running_sandbox.events("helper.died")
