@@ -9,8 +9,8 @@ from supervisor.events.probe import Health
 from supervisor.events.text import quoted
 
 SHOWN = (
-    *("state", "alive", "ready", "why_not", "workload_pid", "started", "policy_generation"),
-    "tunnels",
+    *("state", "alive", "ready", "why_not", "degraded", "workload_pid", "started"),
+    *("policy_generation", "tunnels"),
 )
 
 
@@ -38,6 +38,7 @@ class Status:
     records: int
     forgotten: int
     dropped: int
+    degraded: tuple[str, ...] = ()  # controls that are absent, as the containment report has them
 
     @property
     def ready(self) -> bool:
@@ -51,6 +52,7 @@ class Status:
             "alive": self.health.alive,
             "ready": self.ready,
             "why_not": self.health.why_not,
+            "degraded": list(self.degraded),
             "workload_pid": self.workload_pid,
             "started": self.started,
             "policy_generation": self.policy_generation,
@@ -83,6 +85,8 @@ def status_lines(status: Mapping[str, object]) -> Iterator[str]:
         value = status.get(key, "-")
         if key == "started" and isinstance(value, float) and isfinite(value):
             value = timestamp(int(value * 1000))
+        if key == "degraded" and isinstance(value, list):
+            value = ", ".join(map(str, value)) or "nothing"
         yield f"{key:18} {quoted(value)}"
     helpers = status.get("helpers")
     for one in helpers if isinstance(helpers, list) else ():

@@ -52,7 +52,7 @@ class NetworkKeeping:
     # A changed policy, before egress gets it; False: it does not.
     on_policy: Callable[[LoadedPolicy], bool] = lambda _: True
     has_workload: bool = True  # in this container
-    degraded: tuple[str, ...] = ()  # controls, for the metrics
+    degraded: tuple[str, ...] = ()  # controls, for readiness and the metrics
     loop: Loop
     log: Log
     _pages: dict[str, int] = field(default_factory=dict)
@@ -147,6 +147,7 @@ class NetworkKeeping:
             records=server.ring.records,
             forgotten=server.ring.forgotten,
             dropped=server.dropped + self.log.dropped,
+            degraded=self.degraded,
         )
 
     def alone_with_the_log(self) -> AbstractContextManager[None]:

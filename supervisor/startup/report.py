@@ -75,6 +75,12 @@ def summary(report: Mapping[str, object]) -> dict[str, object]:
     }
 
 
+def weaker(report: Mapping[str, object]) -> tuple[str, ...]:
+    """The controls that are less than enforced, by name."""
+    controls = (_mapping(control) for control in _sequence(report["controls"]))
+    return tuple(str(one["name"]) for one in controls if one["state"] != "enforced")
+
+
 def table(report: Mapping[str, object]) -> str:
     """The report's JSON object as lines for people."""
     identity = _mapping(report["identity"])

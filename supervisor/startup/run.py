@@ -34,7 +34,7 @@ from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.plan import Plan, build
 from supervisor.startup.policy import LoadedPolicy, obtain_policy
 from supervisor.startup.proof.prove import prove, require_no_surprise
-from supervisor.startup.report import summary, table
+from supervisor.startup.report import summary, table, weaker
 from supervisor.startup.running import Running, confinement_of, nflog_of
 from supervisor.startup.stages import Stages
 from supervisor.startup.termination import write_termination_log
@@ -117,9 +117,9 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     )
     inquiry = Inquiry(loop)
     running = execute(plan, facts=facts, on_proved=keeping.start, log=log, stages=stages)
-    keeping.degraded = tuple(item.control for item in running.degraded)
     running.notes += [*upstream.notes(), *policy.notes]
     running.report = containment(plan, running, facts, policy, stages).as_dict()
+    keeping.degraded = weaker(running.report)
     tell_start(running, plan, log)
     if running.seclusion is not None and running.seclusion.init is not None:
         loop.keep(InitKeeper(running.seclusion.init))
