@@ -9,8 +9,8 @@ from supervisor.events.probe import Health
 from supervisor.events.text import quoted
 
 SHOWN = (
-    *("state", "alive", "ready", "why_not", "degraded", "workload_pid", "started"),
-    *("policy_generation", "tunnels"),
+    *("state", "alive", "ready", "why_not", "workload_pid", "started", "policy_generation"),
+    "tunnels",
 )
 
 
@@ -35,10 +35,10 @@ class Status:
     policy_generation: int
     helpers: tuple[HelperStatus, ...]
     tunnels: int
+    degraded: tuple[str, ...] = ()  # controls that this container cannot give
     records: int
     forgotten: int
     dropped: int
-    degraded: tuple[str, ...] = ()  # controls that are absent, as the containment report has them
 
     @property
     def ready(self) -> bool:
@@ -52,7 +52,6 @@ class Status:
             "alive": self.health.alive,
             "ready": self.ready,
             "why_not": self.health.why_not,
-            "degraded": list(self.degraded),
             "workload_pid": self.workload_pid,
             "started": self.started,
             "policy_generation": self.policy_generation,
@@ -61,6 +60,7 @@ class Status:
                 for one in self.helpers
             ],
             "tunnels": self.tunnels,
+            "degraded": list(self.degraded),
             "events": {
                 "records": self.records,
                 "forgotten": self.forgotten,
@@ -85,14 +85,15 @@ def status_lines(status: Mapping[str, object]) -> Iterator[str]:
         value = status.get(key, "-")
         if key == "started" and isinstance(value, float) and isfinite(value):
             value = timestamp(int(value * 1000))
-        if key == "degraded" and isinstance(value, list):
-            value = ", ".join(map(str, value)) or "nothing"
         yield f"{key:18} {quoted(value)}"
     helpers = status.get("helpers")
     for one in helpers if isinstance(helpers, list) else ():
         if isinstance(one, dict):
             facts = " ".join(f"{quoted(key)}={quoted(value)}" for key, value in one.items())
             yield f"{'helper':18} {facts}"
+    degraded = status.get("degraded")
+    if isinstance(degraded, list) and degraded:
+        yield f"{'degraded':18} {' '.join(map(quoted, degraded))}"
     counts = status.get("events")
     if isinstance(counts, dict):
         facts = " ".join(f"{quoted(key)}={quoted(value)}" for key, value in counts.items())

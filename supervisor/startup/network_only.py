@@ -84,6 +84,9 @@ def _attach(settings: RunSettings, loop: Loop, log: Log, stages: Stages) -> Cont
     check_unprivileged(gather())
     if settings.policy is not None:
         raise Refusal(codes.POLICY_FROM_SIDECAR, f"--policy {settings.policy} was given, too")
+    if settings.metrics_socket is not None:
+        cause = "the workload has our uid; in a sidecar pod the option is the sidecar's"
+        raise Refusal(codes.METRICS_SOCKET, cause)
     if settings.upstream != UpstreamSettings():
         raise Refusal(upstream_codes.SIDECARS, "a setting about upstream was given, too")
     on_loss = OnLoss.WAIT if settings.wait_for_sidecar else OnLoss.END

@@ -68,10 +68,7 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     loaded = load_policy(settings)
     degraded = () if privileged else degradations(loaded)
     fence = _open(settings, loaded, control, privileged=privileged)
-    if privileged:
-        prctl.keep_capabilities(capabilities.numbers(KEPT))
-        prctl.set_undumpable()
-    prctl.set_no_new_privs()
+    _shed(privileged=privileged)
     beacon = Beacon(control)
     channel: ControlHost
 
@@ -121,6 +118,14 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     report = _report(fence, degraded, settings, upstream, loaded)
     log.emit(SidecarStarted(pid=os.getpid(), is_degraded=bool(degraded), report=report))
     inquiry.serve(lambda _: {"role": "sidecar"} | report)
+
+
+def _shed(*, privileged: bool) -> None:
+    """What has to be seen of the fence is bound: NET_ADMIN is not needed any more (decisions 34)."""
+    if privileged:
+        prctl.keep_capabilities(capabilities.numbers(KEPT))
+        prctl.set_undumpable()
+    prctl.set_no_new_privs()
 
 
 def _host(settings: PodSettings, control: int) -> Host:
