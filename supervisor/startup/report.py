@@ -93,7 +93,8 @@ def table(report: Mapping[str, object]) -> str:
     ]
     for control in map(_mapping, _sequence(report["controls"])):
         permission = f"; allowed by {control['allowed_by']}" if control["allowed_by"] else ""
-        probes = f", {control['probes']} probes" if control["probes"] else ""
+        count = control["probes"]
+        probes = f", {count} probe{'s' if count != 1 else ''}" if count else ""
         lines.append(
             f"{control['state']!s:<10} {control['name']!s:<16} {control['mechanism']}"
             f" ({control['verified']}{probes}{permission})"
