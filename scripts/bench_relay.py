@@ -1,16 +1,18 @@
 """How fast and how lean egress is, beside a splice loop in C, squid and no proxy at all.
 
-    sudo .venv/bin/python scripts/bench_relay.py [--json] [bulk] [idle] [tunnel] [http]
+    sudo .venv/bin/python scripts/bench_relay.py [--json] [--peer mitmproxy] [bulk] [idle] [tunnel] [http]
 
 Contenders are interleaved, one round each in turn, and medians are shown: on shared cores only
 ratios within one run mean anything. CPU is the relaying process' own, from schedstat. The
 set-up and HTTP parts run the whole egress (policy, caller lookup through a played monitor, SSRF
 check) between two namespaces made for the bench; squid (from Debian) is skipped where it is not
-installed, and says so.
+installed, and says so. mitmproxy (from PyPI) is installed below .build when it is asked for. The
+idle part holds its tunnels once through the relay alone and once through the whole egress.
 """
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -27,7 +29,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 ROUNDS = 5
 BULK_MIB = 1024
 SETUP_S = 2.0
-IDLE_TUNNELS = 1000
+IDLE_TUNNELS = 9_900  # server.MAX_CONNECTIONS is 10 000
+MITMPROXY = "mitmproxy==11.0.2"
 
 
 def compile_peer(directory):
@@ -174,6 +177,21 @@ def idle(peer, processes):
     return found
 
 
+def idle_whole(lab, target):
+    """Memory and descriptors of egress for each tunnel that rests."""
+    before = pss_of(lab.pid)
+    held = [lab.connect(target)[0] for _ in range(IDLE_TUNNELS)]
+    for sock in held:
+        sock.sendall(b"ping")  # the gate opens with the first bytes
+    for sock in held:
+        assert sock.recv(4)
+    grown = pss_of(lab.pid) - before
+    for sock in held:
+        sock.close()
+    say(f"idle, {IDLE_TUNNELS} tunnels, whole egress: {grown / IDLE_TUNNELS:.2f} KiB each")
+    return {"kib_each": grown / IDLE_TUNNELS, "kib_without": before}
+
+
 def whole(peer, processes, modes):
     """Tunnel set-up and HTTP through the whole egress, and through squid, in own namespaces."""
     from support.built_policies import endpoint
@@ -189,18 +207,37 @@ def whole(peer, processes, modes):
         lab.outside.do(lambda port=port: processes.start(peer, "echo", OUTSIDE, str(port)))
         wait_for(port, OUTSIDE)
     contenders = {"egress": (lab.proxy_address[1], lab.pid)}
+    found = {"egress_kib": pss_of(lab.pid)}
+    say(f"egress: {found['egress_kib']} KiB proportional")
     with tempfile.TemporaryDirectory() as directory:
         squid = start_squid(directory, processes)
         if squid is not None:
             contenders["squid"] = squid
-        found = {
-            mode: compare(peer, mode, target, contenders)
-            for mode, target in (("tunnel", f"{OUTSIDE}:7000"), ("http", OUTSIDE))
-            if mode in modes
-        }
-        found["egress_kib"] = pss_of(lab.pid)
-        say(f"egress: {found['egress_kib']} KiB proportional")
+        for mode, target in (("tunnel", f"{OUTSIDE}:7000"), ("http", OUTSIDE)):
+            if mode in modes:
+                others = start_mitmproxy(mode, processes) if "mitmproxy" in sys.argv else {}
+                found[mode] = compare(peer, mode, target, contenders | others)
+        if "idle" in modes:
+            found["idle_whole"] = idle_whole(lab, f"{OUTSIDE}:7000")
         return found
+
+
+def install_mitmproxy():
+    """Into an environment of its own; only asked for what is missing."""
+    where = ROOT / ".build" / "mitmproxy"
+    if not (where / "bin" / "mitmdump").exists():
+        subprocess.run([sys.executable, "-m", "venv", where], check=True)
+        subprocess.run([where / "bin" / "pip", "install", "-q", MITMPROXY], check=True)
+
+
+def start_mitmproxy(mode, processes):
+    """Tunnels are passed through unopened, as ours are."""
+    port = free_port()
+    command = [ROOT / ".build" / "mitmproxy" / "bin" / "mitmdump", "-q", "--listen-host"]
+    command += ["127.0.0.1", "-p", str(port), "--set", "confdir=/tmp/bench-mitmproxy"]
+    pid = processes.start(*command, *(["--ignore-hosts", ".*"] if mode == "tunnel" else []))
+    wait_for(port)
+    return {"mitmproxy": (port, pid)}
 
 
 def start_squid(directory, processes):
@@ -253,7 +290,12 @@ def say(text):
 
 
 def main():
-    modes = set(sys.argv[1:]) - {"--json"} or {"bulk", "idle", "tunnel", "http"}
+    modes = set(sys.argv[1:]) - {"--json", "--peer", "mitmproxy"}
+    modes = modes or {"bulk", "idle", "tunnel", "http"}
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if "mitmproxy" in sys.argv:
+        install_mitmproxy()
     found = {}
     processes = Processes()
     with tempfile.TemporaryDirectory() as directory:
@@ -263,7 +305,7 @@ def main():
                 found["bulk"] = bulk(peer, processes)
             if "idle" in modes:
                 found["idle"] = idle(peer, processes)
-            if modes & {"tunnel", "http"}:
+            if modes & {"idle", "tunnel", "http"}:
                 unshare_net()
                 found |= whole(peer, processes, modes)
         finally:

@@ -40,11 +40,11 @@ def workspace(found: Figures) -> Iterator[Row]:
 
 
 def fence(found: Figures) -> Iterator[Row]:
-    for what in ("closed namespace beyond imports", "served namespace beyond imports"):
-        yield goal(what, found[what]["cpu_ms"], "ms CPU", 30)
-    pod, element = found["pod beyond imports"], found["update of one element"]
-    yield goal("pod beyond imports", pod["cpu_ms"], "ms CPU", 30)
-    yield goal("update of one element", element["cpu_ms"], "ms CPU", 1)
+    for what in ("closed namespace", "served namespace", "pod"):
+        cost = found[f"{what} beyond imports"]
+        yield goal(f"{what} beyond imports", cost["cpu_ms"], "ms CPU", 30)
+        yield goal(f"{what} beyond imports, on the clock", cost["wall_ms"], "ms", 30)
+    yield goal("update of one element", found["update of one element"]["cpu_ms"], "ms CPU", 1)
     imports = found["imports of the namespace set-up child"]["cpu_ms"]
     pyroute2 = found["import pyroute2, for comparison"]["cpu_ms"]
     yield Row("imports of the set-up child", imports, "ms CPU", "import pyroute2", pyroute2)
@@ -77,6 +77,15 @@ def policy(found: Figures) -> Iterator[Row]:
     yield Row(static, found[static], "ms CPU", "bare interpreter", bare)
 
 
+def reload(found: Figures) -> Iterator[Row]:
+    yield goal("1000 rules, beyond reading", found["beyond reading (ms CPU)"], "ms CPU", 10)
+    during, quiet = (
+        found[f"longest round trip {when} (ms)"] for when in ("during a reload", "without one")
+    )
+    yield Row("longest round trip during a reload", during, "ms", "without one", quiet)
+    yield Row("the same", during, "ms", "CPU of reading", found["reading (ms CPU)"])
+
+
 def events(found: Figures) -> Iterator[Row]:
     for what, value in found.items():
         if what.endswith(("as JSON", "as a line")):
@@ -86,14 +95,38 @@ def events(found: Figures) -> Iterator[Row]:
 def relay(found: Figures) -> Iterator[Row]:
     for streams, rows in found.get("bulk", {}).items():
         ours, theirs = rows["egress relay"]["cpu_s_per_gib"], rows["C splice"]["cpu_s_per_gib"]
-        yield Row(f"bulk, {streams} stream(s)", ours, "s CPU/GiB", "splice in C", theirs)
+        yield Row(f"bulk, {streams} stream(s)", ours, "s CPU/GiB", "splice in C", theirs, 1.25)
+        ours, theirs = (1 / rows[name]["gib_per_s"] for name in ("egress relay", "C splice"))
+        yield Row(f"bulk, {streams} stream(s)", ours, "s/GiB", "splice in C", theirs, 1.11)
         ours, direct = (1 / rows[name]["gib_per_s"] for name in ("egress relay", "direct"))
         yield Row(f"bulk, {streams} stream(s)", ours, "s/GiB", "no proxy", direct)
-    for mode in ("tunnel", "http"):
+    for mode, most in (("tunnel", 1.0), ("http", 0.5)):
         for clients, rows in found.get(mode, {}).items():
-            if "squid" in rows:
-                ours, squid = (rows[name]["cpu_us"] for name in ("egress", "squid"))
-                yield Row(f"{mode}, {clients} client(s)", ours, "us CPU each", "squid", squid)
+            for peer in rows.keys() - {"egress"}:
+                yield from _against(
+                    f"{mode}, {clients} client(s)", rows["egress"], peer, rows[peer], most
+                )
+    if "idle_whole" in found:
+        yield goal("idle tunnel", found["idle_whole"]["kib_each"], "KiB", 30)
+    if "egress_kib" in found:
+        yield goal("idle egress", found["egress_kib"] / 1024, "MiB", 35)
+
+
+def _against(what: str, ours: Figures, peer: str, theirs: Figures, most: float) -> Iterator[Row]:
+    """Both programs' time for one, on the clock and on a core, and the slowest hundredth."""
+    asked = most if peer == "squid" else None
+    yield Row(what, ours["cpu_us"], "us CPU each", peer, theirs["cpu_us"])
+    yield Row(what, 1e6 / ours["per_s"], "us each", peer, 1e6 / theirs["per_s"], asked)
+    p99 = asked if what.startswith("tunnel") else None
+    yield Row(what, ours["p99_us"], "us p99", peer, theirs["p99_us"], p99)
+
+
+def caller(found: Figures) -> Iterator[Row]:
+    yield goal("caller, 3 processes", found["3"]["alone"], "us", 150)
+    yield goal("caller, 3 processes, 16 together", found["3"]["of 16 together"], "us", 150)
+    yield goal("caller, 100 processes", found["100"]["alone"] / 1e3, "ms", 10)
+    few, many = found["kernel"].values()
+    yield Row("caller, kernel's part, 4000 sockets", many, "us CPU", "10 sockets", few, 1.25)
 
 
 def start(found: Figures) -> Iterator[Row]:
@@ -116,13 +149,26 @@ def start(found: Figures) -> Iterator[Row]:
 
 BENCHES: dict[str, Callable[[Figures], Iterator[Row]]] = {
     bench.__name__: bench
-    for bench in (start, workspace, fence, confinement, policy, decision, events, relay)
+    for bench in (
+        start,
+        workspace,
+        fence,
+        confinement,
+        policy,
+        decision,
+        reload,
+        events,
+        relay,
+        caller,
+    )
 }
 
 
-def figures(name: str) -> Figures | str:
+def figures(name: str, peer: str | None) -> Figures | str:
     """What the bench measured, or why it did not."""
     line = [sys.executable, str(HERE / f"bench_{name}.py"), "--json"]
+    if name == "relay" and peer:
+        line += ["--peer", peer]
     done = subprocess.run(line, capture_output=True, text=True)
     if done.returncode:
         return (done.stderr.strip() or "no message").splitlines()[-1]
@@ -133,6 +179,7 @@ def figures(name: str) -> Figures | str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
+    parser.add_argument("--peer", choices=["mitmproxy"], help="install this, too, and compare")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     arguments = parser.parse_args()
     if arguments.list:
@@ -144,7 +191,7 @@ def main() -> int:
     print(f"{'ratio':>8} {'goal':>6}  {'ours':>10} {'measure':>10}  what")
     for name in arguments.names or BENCHES:
         print(f"-- {name}", flush=True)
-        found = figures(name)
+        found = figures(name, arguments.peer)
         if isinstance(found, str):
             failed += 1
             print(f"   failed: {found}")

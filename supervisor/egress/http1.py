@@ -234,6 +234,8 @@ class Conversation:
     def _next_head(self) -> bool:
         """Read one head if it is there; False when nothing more can be done now."""
         buffer = self._from_client
+        if not buffer and not self._client_done:
+            return False
         if buffer[:2] == b"\r\n":
             del buffer[:2]  # RFC 9112 section 2.2: left over after the previous body
         try:

@@ -144,6 +144,11 @@ class HttpSession:
                     self._service.finder.find(*self._ends, self._caller_found)
                 else:
                     self._run(self._talk.decided(self._decide(command)))
+            case Record():
+                self._service.report(
+                    RequestEnded(self._ends[0], self._callers, command, self._decision)
+                )
+                self._decision = None
             case Connect():
                 self._connect()
             case DropUpstream():
@@ -152,11 +157,6 @@ class HttpSession:
                 self._client.finish()
             case AbortClient():
                 self._client.abort()
-            case Record():
-                self._service.report(
-                    RequestEnded(self._ends[0], self._callers, command, self._decision)
-                )
-                self._decision = None
             case OpenTunnel():
                 self._open_tunnel(command)
             case Switch(to_upstream=up, to_client=down):

@@ -110,16 +110,21 @@ class Link:
             return
         if not self._backlog:
             try:
-                data = data[self.sock.send(data) :]
+                sent = self.sock.send(data)
             except BlockingIOError:
-                pass
+                sent = 0
             except OSError:
                 self._break()
                 return
+            if sent == len(data):
+                return
+            data = data[sent:]
         self._backlog += data
 
     def pull(self) -> None:
         """Read as long as the owner wants and there is something."""
+        if not self._readable:
+            return
         for _ in range(READS_A_TURN):
             if not self._may_read():
                 return

@@ -16,17 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from supervisor.egress.order_messages import (
-    ACCEPTED,
-    ALIVE,
-    MAX_PACKET,
-    POLICY,
-    READY,
-    REJECTED,
-    Order,
-    decode,
-    encode,
-)
+from supervisor.egress.order_messages import ALIVE, READY, Order, encode
 from supervisor.events.event_metrics import EgressMetrics
 from supervisor.events.metrics_page import write_page
 from supervisor.events.vocabulary import Event, TunnelsClosed
@@ -37,12 +27,11 @@ if TYPE_CHECKING:
     from policy.index import Index
     from supervisor.egress.faults import Faults
     from supervisor.egress.resolv_conf import ResolvConf
+    from supervisor.egress.server import Descriptors
     from supervisor.egress.upstream_proxy import UpstreamProxy
     from supervisor.events.stream import EventStream
 
 HEARTBEAT_S = 1.0
-# The largest policy, normalised (supervisor.startup.forked.ANSWER_BYTES).
-POLICY_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +136,13 @@ def _prepare(
     ``channels``: to the monitor, for questions about owners and for orders.
     """
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
     from supervisor.egress.event_records import event_of
     from supervisor.egress.hosts import host_gateway, parse_hosts
+    from supervisor.egress.orders import Orders
     from supervisor.egress.resolv_conf import parse_resolv_conf
-    from supervisor.egress.server import Descriptors, Egress, Setup, preload
+    from supervisor.egress.server import Egress, Setup, preload
     from supervisor.egress.synthetic import TABLE_SIZE
 
     preload()
@@ -165,20 +156,14 @@ def _prepare(
         has_ipv6=spec.has_ipv6,
         proxy=spec.proxy,
     )
-    descriptors = Descriptors(
-        **{kind: _listening(spec.sockets, kind) for kind in ("capture", "proxy")},
-        dns_udp=_listening(spec.sockets, "dns_udp"),
-        dns_tcp=_listening(spec.sockets, "dns_tcp"),
-        diag=os.dup(spec.sockets["sock_diag"]),
-        names=spec.names,
-        monitor=channels[0],
+    egress = Egress(
+        _descriptors(spec, channels[0]), setup, lambda report: stream.emit(event_of(report))
     )
-    egress = Egress(descriptors, setup, lambda report: stream.emit(event_of(report)))
     channel = socket.socket(fileno=channels[1])
-    channel.setblocking(False)
 
-    def use_policy(whole: bytes) -> int:
-        return egress.use_policy(compiled(whole))
+    def used(generation: int, ended: int) -> None:
+        if ended:
+            stream.emit(TunnelsClosed(generation=generation, times=ended))
 
     def tell_numbers() -> int:
         status = egress.status()
@@ -187,20 +172,36 @@ def _prepare(
         return status.tunnels
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_reader(channel.fileno(), lambda: _obey(channel, use_policy, egress.stop, stream))
-        async with asyncio.TaskGroup() as tasks:
-            beating = tasks.create_task(_beat(channel, stream, tell_numbers), name="heartbeat")
-            await egress.run()
-            beating.cancel()
+        with ThreadPoolExecutor(1, "policy") as thread:
+            Orders(
+                channel,
+                read=compiled, use=egress.use_policy, used=used, stop=egress.stop, thread=thread,
+            ).attach(asyncio.get_running_loop())  # fmt: skip
+            async with asyncio.TaskGroup() as tasks:
+                beating = tasks.create_task(_beat(channel, stream, tell_numbers), name="heartbeat")
+                await egress.run()
+                beating.cancel()
 
     return lambda: asyncio.run(main())
+
+
+def _descriptors(spec: EgressSpec, owners: int) -> "Descriptors":
+    from supervisor.egress.server import Descriptors
+
+    return Descriptors(
+        **{kind: _listening(spec.sockets, kind) for kind in ("capture", "proxy")},
+        dns_udp=_listening(spec.sockets, "dns_udp"),
+        dns_tcp=_listening(spec.sockets, "dns_tcp"),
+        diag=os.dup(spec.sockets["sock_diag"]),
+        names=spec.names,
+        monitor=owners,
+    )
 
 
 async def _beat(
     channel: socket.socket, stream: "EventStream", tell_numbers: Callable[[], int]
 ) -> NoReturn:
-    """Serving; from now on say every second that we live."""
+    """Tell the monitor that we serve, and go on doing so."""
     import asyncio
 
     channel.send(encode(Order(READY)))
@@ -257,30 +258,3 @@ def _compile(whole: bytes, *, tells_programs: bool, gateway: "Address | None") -
     return compile_policy(
         from_wire(document["policy"]), mode=mode, links=document["links"], gateway=gateway
     )
-
-
-def _obey(
-    channel: socket.socket,
-    use_policy: Callable[[bytes], int],
-    stop: Callable[[], None],
-    stream: "EventStream",
-) -> None:
-    packet, descriptors, _, _ = socket.recv_fds(channel, MAX_PACKET, 1)
-    try:
-        if not packet:
-            stop()  # the monitor is gone
-            return
-        order = decode(packet)
-        if order.kind != POLICY or len(descriptors) != 1:
-            raise ValueError(f"an order that is none: {order.kind!r}")
-        try:
-            ended = use_policy(os.pread(descriptors[0], POLICY_BYTES, 0))
-        except ValueError as error:
-            channel.send(encode(Order(REJECTED, order.number, str(error))))
-        else:
-            channel.send(encode(Order(ACCEPTED, order.number)))
-            if ended:
-                stream.emit(TunnelsClosed(generation=order.number, times=ended))
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)

@@ -296,7 +296,7 @@ class Relay:
         """Move until one side blocks; True when only the turn's share is used up."""
         stop = flow.moved + TURN_BYTES
         while True:
-            if flow.holds and not self._drain(flow):
+            if (flow.pending or flow.piped) and not self._drain(flow):
                 return False
             if flow.eof:
                 self._finish(flow)

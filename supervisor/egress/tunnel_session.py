@@ -83,6 +83,8 @@ class TunnelSession:
                 self._service.finder.find(*self._ends, self._caller_found)
             case Reach(target, granted):
                 self._service.reacher.reach(target, granted.addresses, self._reached)
+            case Opened() | Refused():
+                self._service.report(command)
             case Say(data):
                 self._client.send(data)
             case Relay(early):
@@ -95,8 +97,6 @@ class TunnelSession:
             case Reset():
                 self._drop_upstream()
                 self._client.abort()
-            case Opened() | Refused():
-                self._service.report(command)
 
     def _caller_found(self, callers: Callers) -> None:
         if self._client.sock is None:

@@ -62,9 +62,15 @@ def start_tunnel(
 def end_disallowed_tunnels(service: Service) -> int:
     """End every tunnel that the policy, which has just changed, allows no more; how many."""
     ended = 0
+    judged: dict[tuple[tuple[str, ...], int, Callers], bool] = {}  # thousands may be alike
     for tunnel in service.relay.tunnels:
         context = tunnel.context
-        if isinstance(context, TunnelContext) and not _still_allowed(service, context):
+        if not isinstance(context, TunnelContext):
+            continue
+        question = (context.target.hosts, context.target.port, context.callers)
+        if question not in judged:
+            judged[question] = _still_allowed(service, context)
+        if not judged[question]:
             service.relay.end(tunnel, End.POLICY)
             ended += 1
     return ended

@@ -63,7 +63,7 @@ def run(settings: RunSettings) -> int:
         status = refused(refusal, log)
         guest.report(status or SUPERVISOR_STATUS)
         return status
-    confine_monitor(plan)
+    confine_monitor(plan.policy)
     if running.terminal is not None:
         loop.attach(running.terminal)
         log.raise_level("error")  # the terminal is raw and the workload's
