@@ -13,6 +13,7 @@ import os
 import socket
 import statistics
 import sys
+import tempfile
 import time
 from functools import partial
 
@@ -143,8 +144,6 @@ def measure(processes, peer):
 
 
 def main():
-    import tempfile
-
     relay.unshare_net()
     processes = relay.Processes()
     with tempfile.TemporaryDirectory() as directory:
