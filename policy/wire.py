@@ -88,100 +88,155 @@ def _encode(value: object) -> Plain:
 _TEXTS = ("HostPattern", "PathPattern", "QueryPattern", "IPv4Network", "IPv6Network")
 
 
+Reader = typing.Callable[[object], object]
+
+
 class _Decoder:
-    """Reads values by type annotation; ``names`` resolves the model's forward references."""
+    """Reads values by type annotation; ``names`` resolves the model's forward references.
+
+    What a type needs is worked out once: a policy of a thousand entries has a hundred thousand values.
+    """
 
     def __init__(self, names: dict[str, object]) -> None:
-        self.names = names
-        self.hints: dict[type, dict[str, object]] = {}
+        self._names = names
+        self._readers: dict[object, Reader] = {}
 
     def value(self, hint: object, data: object) -> object:
-        origin = typing.get_origin(hint)
-        if origin is Literal:
-            return self._literal(typing.get_args(hint), data)
-        if origin in (typing.Union, types.UnionType):
-            return self._union(typing.get_args(hint), data)
-        if origin is tuple:
-            return self._tuple(typing.get_args(hint), data)
-        if origin is frozenset:
-            return self._set(data)
-        if isinstance(hint, type) and hint in (bool, int, str):
-            if type(data) is not hint or (isinstance(data, str) and len(data) > MAX_TEXT):
-                raise WireError(f"{type(data).__name__} where {hint.__name__} is wanted")
-            return data
-        if isinstance(hint, type) and hint.__name__ in _TEXTS:
-            return self._text(cast("type[_Parsed]", hint).parse, data)
-        return self._record(hint, data)
+        """``data`` as a value of this type. WireError."""
+        return self._reader(hint)(data)
 
-    def _literal(self, words: tuple[object, ...], data: object) -> object:
+    def _reader(self, hint: object) -> Reader:
+        reader = self._readers.get(hint)
+        if reader is None:
+            reader = self._readers[hint] = self._make(hint)
+        return reader
+
+    def _make(self, hint: object) -> Reader:
+        origin, inner = typing.get_origin(hint), typing.get_args(hint)
+        if origin is Literal:
+            return _literal(inner)
+        if origin in (typing.Union, types.UnionType):
+            return self._union(inner)
+        if origin is tuple:
+            return self._tuple(inner)
+        if origin is frozenset:
+            item = self._reader(str)
+            return lambda data: frozenset([item(one) for one in _items(data)])
+        if isinstance(hint, type) and hint in (bool, int, str):
+            return _plain(hint)
+        if isinstance(hint, type) and hint.__name__ in _TEXTS:
+            return _text(cast("type[_Parsed]", hint).parse)
+        if not isinstance(hint, type) or not dataclasses.is_dataclass(hint):
+            return _nothing
+        return self._record(hint)
+
+    def _union(self, kinds: tuple[object, ...]) -> Reader:
+        rest = [kind for kind in kinds if kind is not type(None)]
+        reader = self._one_of(rest)
+        if len(rest) == len(kinds):
+            return reader
+        return lambda data: None if data is None else reader(data)
+
+    def _one_of(self, kinds: list[object]) -> Reader:
+        if all(getattr(kind, "__name__", "") in ("IPv4Network", "IPv6Network") for kind in kinds):
+            import ipaddress
+
+            return _text(ipaddress.ip_network)
+        if len(kinds) == 1:
+            return self._reader(kinds[0])
+        tagged = {getattr(kind, "__name__", None): self._reader(kind) for kind in kinds}
+
+        def read(data: object) -> object:
+            tag = data[0] if isinstance(data, list) and data else None
+            if not isinstance(tag, str) or tag not in tagged:
+                raise WireError("not one of the kinds that may stand here")
+            return tagged[tag](data)
+
+        return read
+
+    def _tuple(self, kinds: tuple[object, ...]) -> Reader:
+        if len(kinds) == 2 and kinds[1] is Ellipsis:
+            item = self._reader(kinds[0])
+            return lambda data: tuple([item(one) for one in _items(data)])
+        readers = [self._reader(kind) for kind in kinds]
+
+        def read(data: object) -> object:
+            items = _items(data)
+            if len(items) != len(readers):
+                raise WireError(f"{len(items)} items where {len(readers)} are wanted")
+            return tuple([reader(one) for reader, one in zip(readers, items, strict=True)])
+
+        return read
+
+    def _record(self, kind: type) -> Reader:
+        hints = typing.get_type_hints(kind, localns=self._names)
+        readers = {
+            field.name: self._field(kind.__name__, field.name, hints[field.name])
+            for field in dataclasses.fields(kind)
+        }
+        name = kind.__name__
+
+        def read(data: object) -> object:
+            items = _items(data)
+            if len(items) != len(readers) + 1 or items[0] != name:
+                raise WireError(f"not a {name}")
+            values = iter(items)
+            next(values)
+            return kind(**{field: reader(next(values)) for field, reader in readers.items()})
+
+        return read
+
+    def _field(self, record: str, name: str, hint: object) -> Reader:
+        if (record, name) == ("Binary", "path"):  # the one pattern for files among those for URLs
+            return _text(cast("type[_Parsed]", hint).parse_file)
+        if (record, name) == ("PathEntry", "path"):
+            return _text(parse_directory)
+        if record == "Process" and name.startswith("run_as"):
+            parse = _text(parse_identity)
+            return lambda data: None if data is None else parse(data)
+        return self._reader(hint)
+
+
+def _nothing(_data: object) -> object:
+    raise WireError("nothing may stand here")
+
+
+def _literal(words: tuple[object, ...]) -> Reader:
+    def read(data: object) -> object:
         for word in words:
             if type(data) is type(word) and data == word:
                 return word
         raise WireError(f"not one of {words}")
 
-    def _union(self, kinds: tuple[object, ...], data: object) -> object:
-        if data is None and type(None) in kinds:
-            return None
-        rest = [kind for kind in kinds if kind is not type(None)]
-        if all(getattr(kind, "__name__", "") in ("IPv4Network", "IPv6Network") for kind in rest):
-            import ipaddress
+    return read
 
-            return self._text(ipaddress.ip_network, data)
-        if len(rest) == 1:
-            return self.value(rest[0], data)
-        tag = data[0] if isinstance(data, list) and data else None
-        for kind in rest:
-            if getattr(kind, "__name__", None) == tag:
-                return self._record(kind, data)
-        raise WireError("not one of the kinds that may stand here")
 
-    def _items(self, data: object) -> list[object]:
-        if type(data) is not list or len(data) > MAX_ITEMS:
-            raise WireError(f"{type(data).__name__} where a list of bounded length is wanted")
+def _plain(kind: type) -> Reader:
+    def read(data: object) -> object:
+        if type(data) is not kind or (kind is str and len(cast("str", data)) > MAX_TEXT):
+            raise WireError(f"{type(data).__name__} where {kind.__name__} is wanted")
         return data
 
-    def _tuple(self, kinds: tuple[object, ...], data: object) -> object:
-        items = self._items(data)
-        if len(kinds) == 2 and kinds[1] is Ellipsis:
-            return tuple(self.value(kinds[0], item) for item in items)
-        if len(items) != len(kinds):
-            raise WireError(f"{len(items)} items where {len(kinds)} are wanted")
-        return tuple(self.value(kind, item) for kind, item in zip(kinds, items, strict=True))
+    return read
 
-    def _set(self, data: object) -> object:
-        return frozenset(cast("str", self.value(str, item)) for item in self._items(data))
 
-    def _text(self, parse: typing.Callable[[str], object], data: object) -> object:
-        text = cast("str", self.value(str, data))
+def _items(data: object) -> list[object]:
+    if type(data) is not list or len(data) > MAX_ITEMS:
+        raise WireError(f"{type(data).__name__} where a list of bounded length is wanted")
+    return data
+
+
+def _text(parse: typing.Callable[[str], object]) -> Reader:
+    word = _plain(str)
+
+    def read(data: object) -> object:
+        text = cast("str", word(data))
         try:
             return parse(text)
         except ValueError as error:  # PatternError is one
             raise WireError(str(error)) from error
 
-    def _record(self, hint: object, data: object) -> object:
-        if not isinstance(hint, type) or not dataclasses.is_dataclass(hint):
-            raise WireError("nothing may stand here")
-        items = self._items(data)
-        fields = dataclasses.fields(hint)
-        if len(items) != len(fields) + 1 or items[0] != hint.__name__:
-            raise WireError(f"not a {hint.__name__}")
-        if hint not in self.hints:
-            self.hints[hint] = typing.get_type_hints(hint, localns=self.names)
-        hints = self.hints[hint]
-        values = {
-            field.name: self._field(hint.__name__, field.name, hints[field.name], item)
-            for field, item in zip(fields, items[1:], strict=True)
-        }
-        return hint(**values)
-
-    def _field(self, record: str, name: str, hint: object, data: object) -> object:
-        if (record, name) == ("Binary", "path"):  # the one pattern for files among those for URLs
-            return self._text(cast("type[_Parsed]", hint).parse_file, data)
-        if (record, name) == ("PathEntry", "path"):
-            return self._text(parse_directory, data)
-        if record == "Process" and name.startswith("run_as") and data is not None:
-            return self._text(parse_identity, data)
-        return self.value(hint, data)
+    return read
 
 
 class _Parsed(typing.Protocol):

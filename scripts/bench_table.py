@@ -40,11 +40,11 @@ def workspace(found: Figures) -> Iterator[Row]:
 
 
 def fence(found: Figures) -> Iterator[Row]:
-    for what in ("closed namespace beyond imports", "served namespace beyond imports"):
-        yield goal(what, found[what]["cpu_ms"], "ms CPU", 30)
-    pod, element = found["pod beyond imports"], found["update of one element"]
-    yield goal("pod beyond imports", pod["cpu_ms"], "ms CPU", 30)
-    yield goal("update of one element", element["cpu_ms"], "ms CPU", 1)
+    for what in ("closed namespace", "served namespace", "pod"):
+        cost = found[f"{what} beyond imports"]
+        yield goal(f"{what} beyond imports", cost["cpu_ms"], "ms CPU", 30)
+        yield goal(f"{what} beyond imports, on the clock", cost["wall_ms"], "ms", 30)
+    yield goal("update of one element", found["update of one element"]["cpu_ms"], "ms CPU", 1)
     imports = found["imports of the namespace set-up child"]["cpu_ms"]
     pyroute2 = found["import pyroute2, for comparison"]["cpu_ms"]
     yield Row("imports of the set-up child", imports, "ms CPU", "import pyroute2", pyroute2)
@@ -75,6 +75,15 @@ def policy(found: Figures) -> Iterator[Row]:
     bare = found["bare interpreter"]
     static = "static half of the monitor, no YAML"
     yield Row(static, found[static], "ms CPU", "bare interpreter", bare)
+
+
+def reload(found: Figures) -> Iterator[Row]:
+    yield goal("1000 rules, beyond reading", found["beyond reading (ms CPU)"], "ms CPU", 10)
+    during, quiet = (
+        found[f"longest round trip {when} (ms)"] for when in ("during a reload", "without one")
+    )
+    yield Row("longest round trip during a reload", during, "ms", "without one", quiet)
+    yield Row("the same", during, "ms", "CPU of reading", found["reading (ms CPU)"])
 
 
 def events(found: Figures) -> Iterator[Row]:
@@ -120,13 +129,6 @@ def caller(found: Figures) -> Iterator[Row]:
     yield Row("caller, kernel's part, 4000 sockets", many, "us CPU", "10 sockets", few, 1.25)
 
 
-def reload(found: Figures) -> Iterator[Row]:
-    rules = found["rules"]
-    yield goal(f"reload of {rules} rules beyond reading", found["compile (ms CPU)"], "ms CPU", 10)
-    quiet, busy = (found[f"slowest round trip, {when} (ms)"] for when in ("quiet", "reloading"))
-    yield Row("slowest round trip, reloading", busy, "ms", "quiet", quiet)
-
-
 def start(found: Figures) -> Iterator[Row]:
     alone = found["exec to first instruction, this machine, ms"]
     podman = found["podman run, whole, bare image, ms"]
@@ -154,10 +156,10 @@ BENCHES: dict[str, Callable[[Figures], Iterator[Row]]] = {
         confinement,
         policy,
         decision,
+        reload,
         events,
         relay,
         caller,
-        reload,
     )
 }
 

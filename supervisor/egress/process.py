@@ -5,6 +5,7 @@ file (Landlock without a rule), and a filter with the calls that it needs. What 
 imported before.
 """
 
+import gc
 import json
 import os
 import resource
@@ -16,15 +17,10 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from supervisor.egress.order_messages import (
-    ALIVE,
-    READY,
-    Order,
-    encode,
-)
+from supervisor.egress.order_messages import ALIVE, READY, Order, encode
 from supervisor.events.event_metrics import EgressMetrics
 from supervisor.events.metrics_page import write_page
-from supervisor.events.vocabulary import Event
+from supervisor.events.vocabulary import Event, TunnelsClosed
 from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 
 if TYPE_CHECKING:
@@ -32,6 +28,7 @@ if TYPE_CHECKING:
     from policy.index import Index
     from supervisor.egress.faults import Faults
     from supervisor.egress.resolv_conf import ResolvConf
+    from supervisor.egress.server import Descriptors
     from supervisor.egress.upstream_proxy import UpstreamProxy
     from supervisor.events.stream import EventStream
 
@@ -68,6 +65,7 @@ def serve(
     status = 1
     faults: Faults | None = None
     try:
+        gc.freeze()  # what the monitor made stays: to look through it would copy its pages
         shed_privileges(spec.uid)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -140,12 +138,13 @@ def _prepare(
     ``channels``: to the monitor, for questions about owners and for orders.
     """
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
     from supervisor.egress.event_records import event_of
     from supervisor.egress.hosts import host_gateway, parse_hosts
-    from supervisor.egress.orders import obey_orders
+    from supervisor.egress.orders import Orders
     from supervisor.egress.resolv_conf import parse_resolv_conf
-    from supervisor.egress.server import Descriptors, Egress, Setup, preload
+    from supervisor.egress.server import Egress, Setup, preload
     from supervisor.egress.synthetic import TABLE_SIZE
 
     preload()
@@ -159,17 +158,14 @@ def _prepare(
         has_ipv6=spec.has_ipv6,
         proxy=spec.proxy,
     )
-    descriptors = Descriptors(
-        **{kind: _listening(spec.sockets, kind) for kind in ("capture", "proxy")},
-        dns_udp=_listening(spec.sockets, "dns_udp"),
-        dns_tcp=_listening(spec.sockets, "dns_tcp"),
-        diag=os.dup(spec.sockets["sock_diag"]),
-        names=spec.names,
-        monitor=channels[0],
+    egress = Egress(
+        _descriptors(spec, channels[0]), setup, lambda report: stream.emit(event_of(report))
     )
-    egress = Egress(descriptors, setup, lambda report: stream.emit(event_of(report)))
     channel = socket.socket(fileno=channels[1])
-    channel.setblocking(False)
+
+    def used(generation: int, ended: int) -> None:
+        if ended:
+            stream.emit(TunnelsClosed(generation=generation, times=ended))
 
     def tell_numbers() -> int:
         status = egress.status()
@@ -178,20 +174,36 @@ def _prepare(
         return status.tunnels
 
     async def main() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            beating = tasks.create_task(_beat(channel, stream, tell_numbers), name="heartbeat")
-            obeying = tasks.create_task(obey_orders(channel, egress, compiled, stream))
-            await egress.run()
-            beating.cancel()
-            obeying.cancel()
+        with ThreadPoolExecutor(1, "policy") as thread:
+            Orders(
+                channel,
+                read=compiled, use=egress.use_policy, used=used, stop=egress.stop, thread=thread,
+            ).attach(asyncio.get_running_loop())  # fmt: skip
+            async with asyncio.TaskGroup() as tasks:
+                beating = tasks.create_task(_beat(channel, stream, tell_numbers), name="heartbeat")
+                await egress.run()
+                beating.cancel()
 
     return lambda: asyncio.run(main())
+
+
+def _descriptors(spec: EgressSpec, owners: int) -> "Descriptors":
+    from supervisor.egress.server import Descriptors
+
+    return Descriptors(
+        **{kind: _listening(spec.sockets, kind) for kind in ("capture", "proxy")},
+        dns_udp=_listening(spec.sockets, "dns_udp"),
+        dns_tcp=_listening(spec.sockets, "dns_tcp"),
+        diag=os.dup(spec.sockets["sock_diag"]),
+        names=spec.names,
+        monitor=owners,
+    )
 
 
 async def _beat(
     channel: socket.socket, stream: "EventStream", tell_numbers: Callable[[], int]
 ) -> NoReturn:
-    """Serving; from now on say every second that we live."""
+    """Tell the monitor that we serve, and go on doing so."""
     import asyncio
 
     channel.send(encode(Order(READY)))

@@ -96,10 +96,13 @@ def preload() -> None:
     import concurrent.futures.thread
     import encodings.idna
     import encodings.punycode
+    import sys
 
     import dns.rdata
 
     import_tables()
+    # This one asks libc for protocol numbers, which libc reads in the image's /etc/protocols.
+    sys.modules["dns.rdtypes.IN.WKS"] = None  # type: ignore[assignment]
     dns.rdata.load_all_types()  # type: ignore[no-untyped-call]
     del concurrent, encodings
 

@@ -35,6 +35,7 @@ class Status:
     policy_generation: int
     helpers: tuple[HelperStatus, ...]
     tunnels: int
+    degraded: tuple[str, ...] = ()  # controls that this container cannot give
     records: int
     forgotten: int
     dropped: int
@@ -59,6 +60,7 @@ class Status:
                 for one in self.helpers
             ],
             "tunnels": self.tunnels,
+            "degraded": list(self.degraded),
             "events": {
                 "records": self.records,
                 "forgotten": self.forgotten,
@@ -89,6 +91,9 @@ def status_lines(status: Mapping[str, object]) -> Iterator[str]:
         if isinstance(one, dict):
             facts = " ".join(f"{quoted(key)}={quoted(value)}" for key, value in one.items())
             yield f"{'helper':18} {facts}"
+    degraded = status.get("degraded")
+    if isinstance(degraded, list) and degraded:
+        yield f"{'degraded':18} {' '.join(map(quoted, degraded))}"
     counts = status.get("events")
     if isinstance(counts, dict):
         facts = " ".join(f"{quoted(key)}={quoted(value)}" for key, value in counts.items())

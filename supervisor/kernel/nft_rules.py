@@ -76,6 +76,7 @@ class _Expression(nft.nft_contains_expr.nft_expr):  # type: ignore[misc]
     nft_fib = _FibNumbers
 
 
+@lru_cache(maxsize=DIFFERENT_EXPRESSIONS)  # what was sent is encoded again, to be compared
 def encoded(table: str, chain: str, rule: Rule) -> Request:
     """The message that appends a rule to a chain. Raises ValueError for an overlong comment."""
     comment = rule.comment.encode()

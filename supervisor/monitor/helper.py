@@ -57,10 +57,12 @@ class Helper:
 
     def status(self) -> HelperStatus:
         """For ``status`` and probes."""
-        if self.pid is None:
-            state = "crash-loop" if self._restarts.is_loop(now=time.monotonic()) else "down"
+        if self.pid is not None and self._serves:
+            state = "serving"
+        elif self._restarts.is_loop(now=time.monotonic()):
+            state = "crash-loop"
         else:
-            state = "serving" if self._serves else "starting"
+            state = "down" if self.pid is None else "starting"
         restarts = max(0, self._starts - 1)
         return HelperStatus(name=self._name, pid=self.pid, state=state, restarts=restarts)
 

@@ -14,7 +14,6 @@ def monitor_text(
     status: Status,
     *,
     records: Mapping[str, tuple[int, int]],
-    degraded: Iterable[str],
 ) -> str:
     """Prometheus' text form. ``records``: by source, how many there were and were lost."""
     metrics = [
@@ -28,7 +27,7 @@ def monitor_text(
         _one("sandbox_policy_generation", "The policy in force.", status.policy_generation),
         *_helpers(status),
         *_records(records),
-        _degraded(degraded),
+        _degraded(status.degraded),
         *_processes(status),
     ]
     return exposition(tuple(metrics))

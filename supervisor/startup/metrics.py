@@ -1,8 +1,9 @@
 """``--metrics-socket``: bind it, start who answers there."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from supervisor.events.log import Log
+from supervisor.events.probe import Health
 from supervisor.events.status import Status
 from supervisor.monitor.loop import Loop
 from supervisor.monitor.metrics_keeper import MetricsKeeper
@@ -10,6 +11,13 @@ from supervisor.monitor.metrics_state import State
 from supervisor.monitor.monitor_metrics import monitor_text
 from supervisor.startup.inquiry import may_read_metrics
 from supervisor.startup.metrics_socket import bind_metrics_socket
+
+
+def described(status: Status) -> Health:
+    """The health, which also says what all is well without (attack L13: nothing is silent)."""
+    if status.health.why_not or not status.degraded:
+        return status.health
+    return status.health._replace(why_not=f"ok, without {', '.join(status.degraded)}")
 
 
 def serve_metrics(
@@ -20,7 +28,6 @@ def serve_metrics(
     pages: Mapping[str, int],
     status: Callable[[], Status],
     records: Callable[[], Mapping[str, tuple[int, int]]],
-    degraded: Callable[[], Iterable[str]],
     loop: Loop,
     log: Log,
 ) -> MetricsKeeper:
@@ -33,8 +40,7 @@ def serve_metrics(
     def state() -> State:
         now = status()
         counts = {**records(), "monitor": (log.sequence, log.dropped)}
-        text = monitor_text(log.counted, now, records=counts, degraded=degraded())
-        return State(now.health, text)
+        return State(described(now), monitor_text(log.counted, now, records=counts))
 
     keeper = MetricsKeeper(
         listener=bind_metrics_socket(path, workload_uid=workload_uid),

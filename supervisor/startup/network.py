@@ -52,7 +52,7 @@ class NetworkKeeping:
     # A changed policy, before egress gets it; False: it does not.
     on_policy: Callable[[LoadedPolicy], bool] = lambda _: True
     has_workload: bool = True  # in this container
-    degraded: tuple[str, ...] = ()  # controls, for the metrics
+    degraded: tuple[str, ...] = ()  # controls, for status and metrics
     loop: Loop
     log: Log
     _pages: dict[str, int] = field(default_factory=dict)
@@ -113,7 +113,6 @@ class NetworkKeeping:
             pages=self._pages,
             status=lambda: self._status(server),
             records=server.counts,
-            degraded=lambda: self.degraded,
             loop=self.loop,
             log=self.log,
         )
@@ -144,6 +143,7 @@ class NetworkKeeping:
             policy_generation=self.generation,
             helpers=helpers,
             tunnels=sum(keeper.tunnels for keeper in self._keepers),
+            degraded=self.degraded,
             records=server.ring.records,
             forgotten=server.ring.forgotten,
             dropped=server.dropped + self.log.dropped,

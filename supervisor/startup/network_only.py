@@ -63,7 +63,7 @@ def run(settings: RunSettings) -> int:
         status = refused(refusal, log)
         guest.report(status or SUPERVISOR_STATUS)
         return status
-    confine_monitor(plan)
+    confine_monitor(plan.policy)
     if running.terminal is not None:
         loop.attach(running.terminal)
         log.raise_level("error")  # the terminal is raw and the workload's
@@ -83,6 +83,9 @@ def _attach(settings: RunSettings, loop: Loop, log: Log, stages: Stages) -> Cont
     check_unprivileged(gather())
     if settings.policy is not None:
         raise Refusal(codes.POLICY_FROM_SIDECAR, f"--policy {settings.policy} was given, too")
+    if settings.metrics_socket is not None:
+        cause = "the workload has our uid; in a sidecar pod the option is the sidecar's"
+        raise Refusal(codes.METRICS_SOCKET, cause)
     if settings.upstream != UpstreamSettings():
         raise Refusal(upstream_codes.SIDECARS, "a setting about upstream was given, too")
     on_loss = OnLoss.WAIT if settings.wait_for_sidecar else OnLoss.END

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
+from policy.model import Policy
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
 from supervisor.events.vocabulary import (
@@ -60,7 +61,7 @@ def run(settings: RunSettings) -> int:
     except Refusal as refusal:
         return refused(refusal, log)
     prctl.keep_capabilities(capabilities.numbers(KEPT_CAPABILITIES))
-    confine_monitor(plan)
+    confine_monitor(plan.policy)
     if running.terminal is not None:
         loop.attach(running.terminal)
         log.raise_level("error")  # the terminal is raw and the workload's
@@ -163,9 +164,9 @@ def answer_to(
     return running.report | {"proof": proof.as_dict()}
 
 
-def confine_monitor(plan: Plan) -> None:
+def confine_monitor(policy: Policy) -> None:
     """Our own filter, last: it is inherited by every later launch and covers what those need."""
-    syscalls = plan.policy.supervisor.syscalls
+    syscalls = policy.supervisor.syscalls
     toggles = filters.Toggles(nested_sandbox=syscalls.nested_sandbox, debugger=syscalls.debugger)
     prctl.set_no_new_privs()
     seccomp.install(filters.monitor(toggles))

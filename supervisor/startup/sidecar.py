@@ -31,7 +31,7 @@ from supervisor.startup.inquiry import Inquiry
 from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.pod import PodSettings, fence_request, load_policy, run_settings
 from supervisor.startup.policy import LoadedPolicy
-from supervisor.startup.run import refused
+from supervisor.startup.run import confine_monitor, refused
 from supervisor.startup.termination import write_termination_log
 from supervisor.startup.upstream import Upstream, obtain_upstream
 
@@ -68,10 +68,7 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     loaded = load_policy(settings)
     degraded = () if privileged else degradations(loaded)
     fence = _open(settings, loaded, control, privileged=privileged)
-    if privileged:
-        prctl.keep_capabilities(capabilities.numbers(KEPT))
-        prctl.set_undumpable()
-    prctl.set_no_new_privs()
+    _shed(privileged=privileged)
     beacon = Beacon(control)
     channel: ControlHost
 
@@ -117,10 +114,19 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     for kept in (channel, beacon, log):
         loop.keep(kept)
     keeping.start(fence)
+    confine_monitor(loaded.static)  # before the agent's half, or anybody, can say a word
     _listen(channel, settings)
     report = _report(fence, degraded, settings, upstream, loaded)
     log.emit(SidecarStarted(pid=os.getpid(), is_degraded=bool(degraded), report=report))
     inquiry.serve(lambda _: {"role": "sidecar"} | report)
+
+
+def _shed(*, privileged: bool) -> None:
+    """What has to be seen of the fence is bound: NET_ADMIN is not needed any more (decisions 34)."""
+    if privileged:
+        prctl.keep_capabilities(capabilities.numbers(KEPT))
+        prctl.set_undumpable()
+    prctl.set_no_new_privs()
 
 
 def _host(settings: PodSettings, control: int) -> Host:

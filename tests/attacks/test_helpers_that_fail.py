@@ -8,6 +8,7 @@ import time
 import psutil
 import pytest
 from support.forms import POD, USER_NAMESPACE
+from support.records import records_in
 from support.sites import ZONE
 from support.trying import DEADLINE_S, TRYING, children_of, sandbox, status_of, upstreams_of
 
@@ -60,6 +61,10 @@ def test_l1_egress_that_fails_is_replaced_and_the_fence_stays_closed(
         assert died[0]["status"] == -signal.SIGKILL
         assert running_sandbox.egress() != first
         assert bool(running_sandbox.events("helper.fault")) == (how is signal.SIGSTOP)
+        records = records_in(running_sandbox.container.logs().stderr)
+        told = [one["metadata"] for one in records if one["metadata"]["log_provider"] == "egress"]
+        numbers = [one["sequence"] for one in told]
+        assert numbers == sorted(set(numbers))  # they go on over its lives
 
 
 @pytest.mark.parametrize("form", [USER_NAMESPACE, POD], ids=lambda form: form.name)

@@ -14,6 +14,7 @@ from support.podman import Mount, image_environment, image_root, run
 from support.rooted import RUNTIME, traced
 
 from images.runtime.build import DEBS_LOCK, key_of
+from supervisor.fence.request import Served
 
 SELFTEST = Path(__file__).with_name("selftest.py")
 LAUNCHER = f"{RUNTIME}/sandbox-supervisor"
@@ -100,7 +101,7 @@ def test_the_command_line_is_not_disturbed_by_the_image(runtime_dir, images):
     assert evil_lines(done) == []
 
 
-def trace_in_hostile_image(runtime, images, tmp_path, command):
+def trace_in_hostile_image(runtime, images, tmp_path, command, **files):
     with image_root(images["hostile"]) as root:
         return traced(
             root,
@@ -109,6 +110,7 @@ def trace_in_hostile_image(runtime, images, tmp_path, command):
             environment=image_environment(images["hostile"]),
             directory="/work",
             scratch=tmp_path,
+            files=files,
         )
 
 
@@ -162,6 +164,53 @@ def test_a_whole_run_names_only_the_account_files_the_workspace_and_the_workload
     named = {path for path in named if PROOF not in path}
     foreign = {path for path in named if not path.startswith("mode=1777,size=")}
     foreign -= ACCOUNTS_AND_WORKSPACE | TRIED
+    assert not foreign, sorted(foreign)
+    assert "EVIL" not in trace.stderr
+
+
+POLICY = f"""version: 1
+network_policies:
+  web:
+    endpoints: [{{host: echo.upstream.example, port: 80}}]
+    binaries: [{{path: {RUNTIME}/lib/sandbox-supervisor}}]
+"""
+RESOLVING = {"/etc/resolv.conf": "nameserver 198.51.100.1\noptions timeout:1 attempts:1\n"}
+# Read for egress before the workload exists, and parsed by it: strictly, without privilege.
+READ_FOR_EGRESS = frozenset({"/etc/hosts", "/etc/resolv.conf"})
+# The image's own programs do not survive its libraries; the workload is the runtime's Python.
+ASKING = f"""
+import socket
+for address, line in (
+    (("203.0.113.5", 80), b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"),
+    (("127.0.0.1", {Served().proxy}), b"CONNECT echo.upstream.example:80 HTTP/1.1\\r\\n\\r\\n"),
+):
+    with socket.socket() as sock:
+        sock.settimeout(20)
+        sock.connect(address)
+        sock.sendall(line)
+        print(sock.recv(4096).split()[1].decode())
+"""
+
+
+def test_a_whole_run_with_egress_names_two_more_files_and_executes_nothing_of_the_image(
+    runtime_dir, images, tmp_path
+):
+    """The workload is looked for, hashed and decided; a name is looked up."""
+    identity = ["--uid", "4242", "--gid", "4242"]
+    policy = ["--policy", "/policy.yaml", "--policy-from-image"]
+    workload = [f"{RUNTIME}/bin/python3", "-c", ASKING]
+    command = [LAUNCHER, "run", *identity, *policy, "--", *workload]
+    files = {"/policy.yaml": POLICY, **RESOLVING}
+
+    trace = trace_in_hostile_image(runtime_dir, images, tmp_path, command, **files)
+
+    assert (trace.returncode, trace.stdout.split()) == (0, ["403", "502"]), trace.stderr
+    executed = [named.path for named in trace.paths if named.call.startswith("exec")]
+    of_image = [path for path in executed if not path.startswith((PROOF, f"{RUNTIME}/"))]
+    assert of_image == []
+    named = {line.split()[1] for line in named_outside(trace)}
+    foreign = {path for path in named if PROOF not in path and not path.startswith("mode=1777,")}
+    foreign -= ACCOUNTS_AND_WORKSPACE | TRIED | READ_FOR_EGRESS | {"/policy.yaml"}
     assert not foreign, sorted(foreign)
     assert "EVIL" not in trace.stderr
 

@@ -76,6 +76,7 @@ def test_a_tcp_port_that_the_workload_used_serves_egress_towards_the_same_addres
                 client = Running(uid, from_port)
                 accepted, _ = listener.accept()
                 with accepted:
+                    accepted.recv(100)  # unread bytes would end the connection with a reset
                     accepted.sendall(b"capture" if listener is capture else b"outside")
                 answers.append(client.result())
             return answers

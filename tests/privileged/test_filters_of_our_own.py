@@ -13,6 +13,7 @@ import pytest
 from support.confined import become_workload, no_new_privs, ruleset, workplace
 from support.forked import CLONE_NEWNET, in_child
 
+from supervisor.egress import process
 from supervisor.kernel import filters, namespaces, procfs, seccomp
 from supervisor.kernel.filters import Toggles
 from supervisor.kernel.mount import mount
@@ -207,6 +208,20 @@ def test_under_its_filter_egress_speaks_tls_hashes_and_relays(certificate, progr
         return line, digest, spliced()
 
     assert in_child(helper) == (b"through\n", 64, (b"tunnel", 1))
+
+
+def test_once_confined_egress_has_no_file():
+    def helper():
+        become_workload()
+        no_new_privs()
+        descriptor = os.open("/etc/passwd", os.O_RDONLY)
+        os.close(descriptor)
+        process.confine(filters.egress())
+        with pytest.raises(PermissionError):
+            os.open("/etc/passwd", os.O_RDONLY)
+        return True
+
+    assert in_child(helper)
 
 
 def test_under_its_filter_egress_starts_nothing():

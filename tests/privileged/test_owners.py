@@ -14,6 +14,10 @@ from supervisor.kernel.libc import check, libc
 from supervisor.monitor import owners
 from supervisor.monitor.owners import Owners
 
+# Not 4242, under which other tests' sandboxes may run on this machine: the search looks at every
+# process of the uid, and one that it may not read makes the answer "unreadable".
+WORKLOAD = 42042
+
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
@@ -56,10 +60,10 @@ def answers_of(asked: Owners):
 
 
 def question(sock: socket.socket, number: int = 1) -> Question:
-    return Question(question_id=number, inode=inode_of(sock), uid=4242)
+    return Question(question_id=number, inode=inode_of(sock), uid=WORKLOAD)
 
 
-def holder(sock: socket.socket, *, uid: int = 4242, ready: int) -> int:
+def holder(sock: socket.socket, *, uid: int = WORKLOAD, ready: int) -> int:
     """A forked process that keeps ``sock`` open until it is killed."""
     pid = os.fork()
     if pid == 0:
@@ -139,17 +143,19 @@ ctypes.CDLL(None).pthread_exit(None)
 
 
 def hider(sock, ready):
-    """A process of user 4242 whose ``/proc/PID`` shows nothing, and which holds ``sock``."""
+    """A process of user WORKLOAD whose ``/proc/PID`` shows nothing, and which holds ``sock``."""
     pid = os.fork()
     if pid == 0:
-        os.setresuid(4242, 4242, 4242)
+        os.setresuid(WORKLOAD, WORKLOAD, WORKLOAD)
         os.dup2(sock.fileno(), 3)
         os.dup2(ready, 4)
         os.execv("/usr/bin/python3", ["/usr/bin/python3", "-c", HIDING])
     return pid
 
 
-@pytest.mark.parametrize("workload", [None, (4242, 4242)], ids=["as root", "as the workload"])
+@pytest.mark.parametrize(
+    "workload", [None, (WORKLOAD, WORKLOAD)], ids=["as root", "as the workload"]
+)
 def test_a_holder_whose_first_thread_has_ended_is_not_overlooked(workload):
     """attacks.md J6, J7: or an allowed program that shares the socket would vouch for it."""
 
@@ -177,7 +183,7 @@ def test_a_process_of_ours_that_the_workload_cannot_read_is_no_obstacle():
             os.write(write_end, b".")
             os.read(os.pipe()[0], 1)
         os.read(ready, 1)
-        found = answered(Owners(workload=(4242, 4242)), question(sock)).answer
+        found = answered(Owners(workload=(WORKLOAD, WORKLOAD)), question(sock)).answer
         return found.outcome, [holder.pid for holder in found.holders] == pids
 
     assert in_child(body) == (Outcome.FOUND, True)
@@ -199,7 +205,7 @@ def test_a_workload_process_that_cannot_be_read_makes_the_answer_unreadable():
         holder(sock, uid=4343, ready=write_end)
         os.read(stranger_ready, 1)
         # As an unprivileged monitor whose child runs under another uid.
-        os.setresuid(4242, 4242, 4242)
+        os.setresuid(WORKLOAD, WORKLOAD, WORKLOAD)
         return answered(Owners(), question(sock)).answer.outcome
 
     assert in_child(body) is Outcome.UNREADABLE
@@ -215,12 +221,12 @@ def test_a_launch_on_its_way_to_its_program_is_waited_for():
         launch = os.fork()
         if launch == 0:
             sock.close()
-            os.setresuid(4242, 4242, 4242)
+            os.setresuid(WORKLOAD, WORKLOAD, WORKLOAD)
             os.write(write_end, b".")
             os.read(go_on, 1)
             os.execv("/usr/bin/sleep", ["sleep", "60"])
         os.read(ready, 1)
-        asked = Owners(workload=(4242, 4242))
+        asked = Owners(workload=(WORKLOAD, WORKLOAD))
         assert asked.ask(question(sock)) is None
         first = worked(asked, until=lambda: asked.deadline() > time.monotonic())
         os.write(waiting_end, b".")
@@ -241,7 +247,7 @@ def connection_of_an_executing_process(*, inherits: bool):
     pid = os.fork()
     if pid == 0:
         sock.set_inheritable(inherits)
-        os.setresuid(4242, 4242, 4242)
+        os.setresuid(WORKLOAD, WORKLOAD, WORKLOAD)
         prctl_set_dumpable(1)
         os.write(write_end, b".")
         os.read(go_on, 1)
@@ -262,11 +268,11 @@ def test_a_connection_belongs_to_the_program_that_has_it_when_it_is_looked_at(in
     def body():
         inode, pid, go_on = connection_of_an_executing_process(inherits=inherits)
         asked = Owners()
-        before = answered(asked, Question(question_id=1, inode=inode, uid=4242)).answer
+        before = answered(asked, Question(question_id=1, inode=inode, uid=WORKLOAD)).answer
         os.write(go_on, b".")
         while os.readlink(f"/proc/{pid}/exe") != "/usr/bin/sleep":
             pass
-        after = answered(asked, Question(question_id=2, inode=inode, uid=4242)).answer
+        after = answered(asked, Question(question_id=2, inode=inode, uid=WORKLOAD)).answer
         return before.executables, after.executables
 
     assert in_child(body) == ((os.fsencode(os.path.realpath(sys.executable)),), tuple(expected))
@@ -286,7 +292,7 @@ def test_a_program_that_does_not_have_the_connection_is_not_named_for_its_predec
             return look_at_programs(*arguments)
 
         monkeypatch.setattr(owners, "_holder", after_exec)
-        return answered(Owners(), Question(question_id=1, inode=inode, uid=4242)).answer
+        return answered(Owners(), Question(question_id=1, inode=inode, uid=WORKLOAD)).answer
 
     answer = in_child(body)
     assert (answer.outcome, answer.executables) == (Outcome.VANISHED, ())
@@ -297,7 +303,7 @@ def test_without_any_other_capability_the_workload_is_looked_into_as_itself():
         sock, pids = held_by(1)
         prctl.keep_capabilities(capabilities.numbers(("SETUID", "SETGID")))
         blind = answered(Owners(), question(sock)).answer.outcome
-        found = answered(Owners(workload=(4242, 4242)), question(sock, 2)).answer
+        found = answered(Owners(workload=(WORKLOAD, WORKLOAD)), question(sock, 2)).answer
         return blind, [holder.pid for holder in found.holders] == pids, os.geteuid()
 
     assert in_child(body) == (Outcome.UNREADABLE, True, 0)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 RUNTIME = "/opt/sandbox-supervisor"
 TIMEOUT_S = 120.0
@@ -21,6 +22,11 @@ PATH = re.compile(r'(?:(?:AT_FDCWD|\d+)<(?P<directory>[^>]*)>, )?"(?P<path>(?:[^
 PREPARE = """
 set -e
 mount --make-rprivate /
+ip link set lo up
+ip link add eth0 type veth peer name far
+ip address add 198.51.100.2/24 dev eth0
+ip link set eth0 up
+ip link set far up
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
 mkdir -p "$2/root/proc" "$2/root/sys"
 mount -t proc proc "$2/root/proc"
@@ -69,17 +75,23 @@ def traced(
     environment: Mapping[str, str],
     directory: str,
     scratch: Path,
+    files: Mapping[str, str] = MappingProxyType({}),
 ) -> Trace:
     """Execute ``command`` as PID 1 in ``image`` and record every call that names a path.
 
-    ``command`` has paths inside the image, whose files it may change in a layer of its own;
-    ``scratch`` is an empty directory.
+    ``command`` has paths inside the image, whose files it may change in a layer of its own, which
+    ``files`` (path to text) are put into. ``scratch`` is an empty directory. The network is a
+    namespace of its own with one interface, behind which nobody answers.
     """
     root, log = scratch / "root", scratch / "strace.log"
     for name in ("root", "upper", "work"):
         (scratch / name).mkdir()
+    for path, text in files.items():
+        place = scratch / "upper" / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
     strace = ["strace", "-f", "-qq", "-y", "-s", "4096", "-e", "trace=%file", "-o", log]
-    namespaces = ["unshare", "--mount", "--pid", "--fork"]
+    namespaces = ["unshare", "--mount", "--pid", "--net", "--fork"]
     prepare = ["sh", "-c", PREPARE, "prepare", image, scratch, runtime, RUNTIME]
     enter = [sys.executable, "-I", "-S", "-c", ENTER, root, directory]
     done = subprocess.run(

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from supervisor.events.metrics import MAX_SERIES, Histogram, Metric, exposition
 from supervisor.events.probe import MAX_HEAD, Health, Probe
 from supervisor.events.status import HelperStatus, Status, health_of
 from supervisor.monitor.monitor_metrics import monitor_text
+from supervisor.startup.metrics import described
 
 LINE = re.compile(
     r'[a-z_]+(\{[a-z]+="(?:[^"\\\n]|\\.)*"(,[a-z]+="(?:[^"\\\n]|\\.)*")*\})? [-+0-9.e]+(inf|nan)?'
@@ -33,6 +35,7 @@ def status(*helpers: HelperStatus) -> Status:
         policy_generation=3,
         helpers=helpers,
         tunnels=0,
+        degraded=("pid-namespace",),
         records=1,
         forgotten=0,
         dropped=0,
@@ -48,9 +51,7 @@ def texts() -> dict[str, str]:
     return {
         EGRESS_PREFIX: egress.text(tunnels=3, sessions=1, names_given=5),
         FENCE_PREFIX: fence.text(overruns=0),
-        "sandbox_": monitor_text(
-            monitor, status(DAY), records={"egress": (9, 2)}, degraded=("pid-namespace",)
-        ),
+        "sandbox_": monitor_text(monitor, status(DAY), records={"egress": (9, 2)}),
     }
 
 
@@ -219,3 +220,12 @@ def test_any_bytes_get_an_answer_or_are_waited_for(data):
     answer = probe().feed(data + b"\r\n\r\n")
 
     assert answer is None or answer.startswith(b"HTTP/1.1 ")
+
+
+def test_readiness_says_what_it_is_without():
+    egress = HelperStatus(name="egress", pid=1, state="serving", restarts=0)
+    starting = HelperStatus(name="egress", pid=1, state="starting", restarts=0)
+
+    assert described(status(egress)) == (True, True, "ok, without pid-namespace")
+    assert described(replace(status(egress), degraded=())) == (True, True, "")
+    assert described(status(starting)) == (True, False, "egress: starting")

@@ -64,7 +64,7 @@ def all_metrics():
         dropped=0,
     )
     return (
-        monitor_text(MonitorMetrics(), status, records={}, degraded=())
+        monitor_text(MonitorMetrics(), status, records={})
         + EgressMetrics().text(tunnels=0, sessions=0, names_given=0)
         + FenceMetrics().text(overruns=0)
     ).splitlines()
