@@ -23,24 +23,20 @@ from supervisor.sidecar import codes as sidecar_codes
 from supervisor.sidecar.frames import OnLoss
 from supervisor.sidecar.guest import ControlGuest, attach
 from supervisor.startup import codes, upstream_codes
+from supervisor.startup.answering import answer_to
 from supervisor.startup.containment import containment
 from supervisor.startup.execute import execute
 from supervisor.startup.facts import gather
 from supervisor.startup.fence_watch import FenceWatch
 from supervisor.startup.inquiry import Inquiry
+from supervisor.startup.own_filter import confine_monitor
 from supervisor.startup.plan import Plan, check_unprivileged
 from supervisor.startup.policy import LoadedPolicy
+from supervisor.startup.prepare import prepare
 from supervisor.startup.records import serve_records
-from supervisor.startup.run import (
-    answer_to,
-    confine_monitor,
-    finished,
-    prepare,
-    refused,
-    tell_start,
-)
 from supervisor.startup.running import Running, fence_of
 from supervisor.startup.stages import Stages
+from supervisor.startup.telling import finished, refused, tell_start
 
 
 def run(settings: RunSettings) -> int:

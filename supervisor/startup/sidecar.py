@@ -29,9 +29,10 @@ from supervisor.startup import codes as startup_codes
 from supervisor.startup.controls import Degraded, Lack, judge
 from supervisor.startup.inquiry import Inquiry
 from supervisor.startup.network import NetworkKeeping
+from supervisor.startup.own_filter import confine_monitor
 from supervisor.startup.pod import PodSettings, fence_request, load_policy, run_settings
 from supervisor.startup.policy import LoadedPolicy
-from supervisor.startup.run import confine_monitor, refused
+from supervisor.startup.telling import refused
 from supervisor.startup.termination import write_termination_log
 from supervisor.startup.upstream import Upstream, obtain_upstream
 

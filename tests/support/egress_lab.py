@@ -50,8 +50,8 @@ def run(*command, text=None):
     subprocess.run(command, check=True, input=text, text=True, capture_output=True)
 
 
-def rules(*endpoints, program=PROGRAM):
-    return compile_policy(policy(entry("lab", *endpoints, binaries=(program,))))
+def rules(*endpoints, program=PROGRAM, accept=()):
+    return compile_policy(policy(entry("lab", *endpoints, binaries=(program,)), accept=accept))
 
 
 class Outside(threading.Thread):
