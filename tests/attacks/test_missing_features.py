@@ -7,6 +7,7 @@ import json
 
 import pytest
 from support.forms import POD, USER_NAMESPACE, owned_workspace
+from support.records import events_of
 from support.sandbox import refusal_of, sandboxed
 
 ENOSYS = 38
@@ -53,8 +54,8 @@ def without_landlock():
 
 
 def controls_of(done):
-    records = [json.loads(line) for line in done.stderr.splitlines()]
-    report = next(one["report"] for one in records if one["event"] == "sandbox.started")
+    events = events_of(done.stderr)
+    report = next(one["report"] for one in events if one["event"] == "sandbox.started")
     return {control["name"]: control for control in report["controls"]}
 
 
