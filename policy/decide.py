@@ -11,9 +11,9 @@ import re
 
 from policy import codes
 from policy.address import CONTROL_PLANE_PORTS, HOST_GATEWAY_NAMES
-from policy.decision import Admission, Decision, Verdict
+from policy.decision import EVALUATED, Admission, Decision, Verdict
 from policy.findings import PatternError
-from policy.index import EVALUATED, Grant, Index, Rule
+from policy.index import Grant, Index, Rule
 from policy.intent import Caller, CallerProblem, ConnectionIntent, RequestIntent
 from policy.path import canonical_path
 from policy.query import Fields, read_query

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 # deny   refuse
 Verdict = Literal["allow", "audit", "deny"]
 
+# Protocols whose rules nothing evaluates yet, and those whose rules are, where requests can be read.
+NOT_EVALUATED: frozenset[Protocol] = frozenset({"websocket", "graphql", "json-rpc", "mcp", "sql"})
+EVALUATED: frozenset[Protocol] = frozenset({"rest"})
+
 
 class RuleReference(NamedTuple):
     """The part of the policy that decided; ``origin`` is its place in the file.
@@ -51,7 +55,7 @@ class Admission(NamedTuple):
     ``addresses`` is for policy.address.judge_addresses, before anything is dialled. ``inspect``
     are the protocols whose rules apply to what flows over the connection: where it is not empty,
     each request is a decision of its own. ``not_enforced`` are those among them that this version
-    cannot judge and that the policy accepts unjudged.
+    cannot judge, in the case of "rest" inside TLS, and that the policy accepts unjudged.
     """
 
     addresses: AddressRule
@@ -59,6 +63,16 @@ class Admission(NamedTuple):
     ech: Ech
     inspect: frozenset[Protocol]
     not_enforced: frozenset[Protocol]
+
+    @property
+    def judges_plain_requests(self) -> bool:
+        """Whether requests that can be read are judged one by one."""
+        return bool(self.inspect & EVALUATED or self.inspect - self.not_enforced)
+
+    @property
+    def judges_hidden_requests(self) -> bool:
+        """Whether a connection must not hide its requests in TLS."""
+        return bool(self.inspect - self.not_enforced)
 
 
 class Decision(NamedTuple):

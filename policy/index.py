@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from policy import address, codes
 from policy.address import AddressRule, Trust
-from policy.decision import Admission, Decision, RuleReference
+from policy.decision import EVALUATED, NOT_EVALUATED, Admission, Decision, RuleReference
 from policy.host import canonical_host
 from policy.network import Binary, Endpoint, NetworkPolicy, Protocol, RestRule
 
@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 # any         programs cannot be told apart here (sidecar without process access): all may
 CallerMode = Literal["identified", "any"]
 
-# Protocols whose rules nothing evaluates yet, each accepted by the feature of its own name.
-NOT_EVALUATED: frozenset[Protocol] = frozenset({"websocket", "graphql", "json-rpc", "mcp", "sql"})
-EVALUATED: frozenset[Protocol] = frozenset({"rest"})
+# The feature that a policy accepts so that connections with unread requests are allowed.
+_FEATURES: dict[Protocol, str] = {"rest": "request-rules", **{one: one for one in NOT_EVALUATED}}
 
 Protocols = dict[Protocol | None, tuple[frozenset[Protocol], frozenset[Protocol]]]
 
@@ -365,9 +364,9 @@ def _protocols(accepted: frozenset[str]) -> Protocols:
     """For each protocol: what to inspect, and which of it is accepted uninspected."""
     nothing: frozenset[Protocol] = frozenset()
     found: Protocols = {None: (nothing, nothing), "tcp": (nothing, nothing)}
-    for protocol in EVALUATED | NOT_EVALUATED:
+    for protocol, feature in _FEATURES.items():
         one: frozenset[Protocol] = frozenset({protocol})
-        found[protocol] = (one, one if protocol in NOT_EVALUATED & accepted else nothing)
+        found[protocol] = (one, one if feature in accepted else nothing)
     return found
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from policy import codes
 from policy.decide import decide_connection, decide_request
+from policy.decision import NOT_EVALUATED
 from policy.findings import PatternError
 from policy.host import canonical_host
-from policy.index import NOT_EVALUATED
 from policy.intent import RequestIntent
 from policy.network import RestRule
 from policy.path import canonical_path

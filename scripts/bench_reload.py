@@ -64,6 +64,8 @@ def relaying(client: socket.socket, upstream: socket.socket, orders: socket.sock
     async def main() -> None:
         loop, poller = asyncio.get_running_loop(), Poller()
         relay = Relay(poller)
+        for side in (client, upstream):
+            side.setblocking(False)
         relay.start(client=client, upstream=upstream, ended=lambda *_: None)
         poller.attach(loop)
         with ThreadPoolExecutor(1) as thread:

@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan; exit 1 with the refusal where ``run`` would refuse."""
-    from supervisor.startup.run import prepare
+    from supervisor.startup.prepare import prepare
     from supervisor.startup.stages import Stages
 
     plan = prepare(run_arguments.settings_from(arguments), Stages()).plan

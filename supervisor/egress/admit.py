@@ -209,7 +209,7 @@ class Admission:
         if self._is_connect:
             self._out.append(Say(ESTABLISHED))
         self.stage = Stage.GATE
-        if self._granted().tls == "skip" and not self._must_be_http:
+        if self._granted().tls == "skip" and not self._granted().judges_plain_requests:
             self._open()
         elif self._early:
             self._judge_first_bytes(self._early)
@@ -274,15 +274,11 @@ class Admission:
         return chosen
 
     @property
-    def _must_be_http(self) -> bool:
-        """Whether the endpoint's requests have to be judged one by one."""
-        granted = self._granted()
-        return bool(granted.inspect - granted.not_enforced)
-
-    @property
     def _is_http(self) -> bool:
-        return self._must_be_http or (
-            self._known_target().port == HTTP_PORT and self._granted().tls != "skip"
+        """Whether what is not TLS has to be HTTP."""
+        granted = self._granted()
+        return granted.judges_plain_requests or (
+            self._known_target().port == HTTP_PORT and granted.tls != "skip"
         )
 
     # --- the gate
@@ -296,8 +292,11 @@ class Admission:
                 self._end(ServeHttp(self._known_target().host, self._early))
             else:
                 self._open()
-        elif self._must_be_http:
-            self._refuse(codes.INSPECTION_UNAVAILABLE, "the connection speaks TLS")
+        elif self._granted().judges_hidden_requests:
+            cause = (
+                "the client speaks TLS, which hides the requests that the endpoint's rules judge"
+            )
+            self._refuse(codes.INSPECTION_UNAVAILABLE, cause)
         elif isinstance(answer, NoHello):
             self._refuse(codes.TLS_HELLO_INVALID, answer.problem.value)
         else:
@@ -305,7 +304,7 @@ class Admission:
 
     def _judge_silence(self) -> None:
         """The client ended before the gate opened: all that it said, or half of a hello."""
-        if self._early or self._must_be_http:
+        if self._early or self._granted().judges_plain_requests:
             self._end(Reset())
         else:
             self._open()

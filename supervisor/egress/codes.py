@@ -167,5 +167,6 @@ HTTP_UPGRADE = Code(
 INSPECTION_UNAVAILABLE = Code(
     "egress.inspection-unavailable",
     "The endpoint asks for each request to be judged, which this version does for plain HTTP only.",
-    "Drop 'protocol' and its rules for a decision by connection, or use plain HTTP.",
+    "For a decision by connection drop 'protocol' and its rules, or list 'request-rules' under "
+    "'supervisor: accept'; or use plain HTTP.",
 )

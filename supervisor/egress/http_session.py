@@ -216,7 +216,7 @@ class HttpSession:
             code = Code(*decision.code)
             cause = decision.detail or code.meaning
             return Denied(code=code, cause=cause, rule=rule)
-        if asked.upgrade and made.admission.inspect - made.admission.not_enforced:
+        if asked.upgrade and made.admission.judges_plain_requests:
             cause = "the endpoint's requests are judged one by one"
             rule = None if decision.rule is None else decision.rule.path
             return Denied(code=codes.HTTP_UPGRADE, cause=cause, rule=rule)

@@ -5,6 +5,7 @@ file (Landlock without a rule), and a filter with the calls that it needs. What 
 imported before.
 """
 
+import gc
 import json
 import os
 import resource
@@ -64,6 +65,7 @@ def serve(
     status = 1
     faults: Faults | None = None
     try:
+        gc.freeze()  # what the monitor made stays: to look through it would copy its pages
         shed_privileges(spec.uid)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

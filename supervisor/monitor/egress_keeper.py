@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from supervisor.egress import order_messages as orders
 from supervisor.egress.owner_messages import (
+    MAX_QUESTIONS,
     QUESTIONS_SIZE,
     MessageError,
     decode_questions,
@@ -183,20 +184,22 @@ class EgressKeeper:
             self._down_since = now
 
     def _on_question(self) -> None:
-        if self._running is None:
-            return
-        packet = _receive(self._running.owners, QUESTIONS_SIZE)
-        if packet is None:
-            return
-        try:
-            questions = decode_questions(packet)
-        except MessageError as error:
-            self._helper.broke_protocol(str(error))
-            return
-        for question in questions:
-            refused = self._owners.ask(question)
-            if refused is not None:
-                self._answer(refused)
+        """Take all that came: one search answers whatever waits when it begins."""
+        for _ in range(MAX_QUESTIONS):
+            packet = (
+                None if self._running is None else _receive(self._running.owners, QUESTIONS_SIZE)
+            )
+            if packet is None:
+                return
+            try:
+                questions = decode_questions(packet)
+            except MessageError as error:
+                self._helper.broke_protocol(str(error))
+                return
+            for question in questions:
+                refused = self._owners.ask(question)
+                if refused is not None:
+                    self._answer(refused)
 
     def _answer(self, found: Found) -> None:
         try:

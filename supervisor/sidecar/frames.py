@@ -24,6 +24,10 @@ from enum import Enum
 from supervisor.sidecar.version import PROTOCOL, RELEASE
 
 MAGIC = b"SBXC"
+# Both halves say once in so many seconds that they live; silence of the other length is an end
+# (SIGSTOP, a machine without memory).
+BEAT_S = 2.0
+SILENCE_S = 20.0
 TOKEN_BYTES = 32
 NO_TOKEN = bytes(TOKEN_BYTES)
 MAX_TEXT = 2048  # a refusal: a code and its cause

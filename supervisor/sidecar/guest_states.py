@@ -13,6 +13,8 @@ from enum import Enum
 from supervisor.errors import Code
 from supervisor.sidecar import codes
 from supervisor.sidecar.frames import (
+    BEAT_S,
+    SILENCE_S,
     Alive,
     FromAgent,
     FromSidecar,
@@ -26,7 +28,6 @@ from supervisor.sidecar.frames import (
     Update,
     Welcome,
 )
-from supervisor.sidecar.host_states import BEAT_S, SILENCE_S
 
 LOST_S = 120.0  # a container's restart, with the back-off of a second or third one
 RETRY_S = 0.5

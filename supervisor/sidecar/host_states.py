@@ -19,7 +19,9 @@ from supervisor.kernel.peer import Peer
 from supervisor.monitor.lifecycle import SUPERVISOR_STATUS, Finish
 from supervisor.sidecar import codes
 from supervisor.sidecar.frames import (
+    BEAT_S,
     NO_TOKEN,
+    SILENCE_S,
     Alive,
     Exited,
     FrameError,
@@ -41,10 +43,6 @@ from supervisor.sidecar.version import RELEASE
 
 AWAIT_AGENT_S = 300.0  # an agent's image may have to be pulled first
 HELLO_S = 5.0  # between connecting and the first word
-# Both halves say once in so many seconds that they live; silence of the other length is an end
-# (SIGSTOP, a machine without memory).
-BEAT_S = 2.0
-SILENCE_S = 20.0
 DEPART_S = 10.0  # a runtime ends a container's processes within moments
 LOOK_S = 0.1
 LEAVE_S = 2.0  # for the peer to read that its exit status was noted

@@ -6,7 +6,7 @@ from supervisor.events.vocabulary import FenceInstalled
 from supervisor.fence.setup import install_pod_fence
 from supervisor.sidecar.directory import prepare
 from supervisor.startup.pod import PodSettings, fence_request, load_policy
-from supervisor.startup.run import refused
+from supervisor.startup.telling import refused
 
 
 def net_init(settings: PodSettings) -> int:

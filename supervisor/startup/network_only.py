@@ -20,27 +20,24 @@ from supervisor.monitor.loop import Loop, open_signals
 from supervisor.monitor.record_server import RecordServer
 from supervisor.settings import RunSettings, UpstreamSettings
 from supervisor.sidecar import codes as sidecar_codes
+from supervisor.sidecar.document import document
 from supervisor.sidecar.frames import OnLoss
 from supervisor.sidecar.guest import ControlGuest, attach
 from supervisor.startup import codes, upstream_codes
+from supervisor.startup.answering import answer_to
 from supervisor.startup.containment import containment
 from supervisor.startup.execute import execute
 from supervisor.startup.facts import gather
 from supervisor.startup.fence_watch import FenceWatch
 from supervisor.startup.inquiry import Inquiry
+from supervisor.startup.own_filter import confine_monitor
 from supervisor.startup.plan import Plan, check_unprivileged
 from supervisor.startup.policy import LoadedPolicy
+from supervisor.startup.prepare import prepare
 from supervisor.startup.records import serve_records
-from supervisor.startup.run import (
-    answer_to,
-    confine_monitor,
-    finished,
-    prepare,
-    refused,
-    tell_start,
-)
 from supervisor.startup.running import Running, fence_of
 from supervisor.startup.stages import Stages
+from supervisor.startup.telling import finished, refused, tell_start
 
 
 def run(settings: RunSettings) -> int:
@@ -107,7 +104,9 @@ def _start(
     started = time.time()
     given = guest.document
     named = tuple(f"{name}={value}" for name, value in given.environment.items())
-    policy = LoadedPolicy(given.policy, allows_network=True, whole=b"")
+    policy = LoadedPolicy(
+        given.policy, allows_network=True, whole=document(given.policy, given.environment)
+    )
     told = replace(settings, passed=(*settings.passed, *named))
     plan, facts, policy, _ = prepare(told, stages, policy)
     inquiry = Inquiry(loop)

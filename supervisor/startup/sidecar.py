@@ -29,9 +29,10 @@ from supervisor.startup import codes as startup_codes
 from supervisor.startup.controls import Degraded, Lack, judge
 from supervisor.startup.inquiry import Inquiry
 from supervisor.startup.network import NetworkKeeping
+from supervisor.startup.own_filter import confine_monitor
 from supervisor.startup.pod import PodSettings, fence_request, load_policy, run_settings
 from supervisor.startup.policy import LoadedPolicy
-from supervisor.startup.run import confine_monitor, refused
+from supervisor.startup.telling import refused
 from supervisor.startup.termination import write_termination_log
 from supervisor.startup.upstream import Upstream, obtain_upstream
 
@@ -114,8 +115,7 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     for kept in (channel, beacon, log):
         loop.keep(kept)
     keeping.start(fence)
-    confine_monitor(loaded.static)  # before the agent's half, or anybody, can say a word
-    _listen(channel, settings)
+    _listen(channel, settings, loaded)
     report = _report(fence, degraded, settings, upstream, loaded)
     log.emit(SidecarStarted(pid=os.getpid(), is_degraded=bool(degraded), report=report))
     inquiry.serve(lambda _: {"role": "sidecar"} | report)
@@ -206,7 +206,8 @@ def _can_do_without(policy: LoadedPolicy, generation: int, log: Log) -> bool:
     return True
 
 
-def _listen(channel: ControlHost, settings: PodSettings) -> None:
+def _listen(channel: ControlHost, settings: PodSettings, policy: LoadedPolicy) -> None:
+    confine_monitor(policy.static)  # before the agent's half, or anybody, can say a word
     try:
         channel.start()
     except OSError as error:

@@ -42,6 +42,12 @@ def code(text):
     return found[1] if found else "allowed" if text else "nothing"
 def fetch(program, host):
     return code(subprocess.run([program, "-s", f"http://{{host}}.{ZONE}/"], capture_output=True, text=True).stdout)
+while True:  # DNS waits in a socket while egress starts, but a resolver gives up after two seconds
+    try:
+        socket.getaddrinfo("echo.{ZONE}", 7)
+        break
+    except socket.gaierror as error:
+        if error.errno != socket.EAI_AGAIN: raise
 said = {{"exe": os.readlink("/proc/self/exe"), "link": connect("echo.{ZONE}")}}
 said["workload's link"] = fetch("/sandbox/link", "pypi")
 shutil.copy("/usr/bin/curl", "tool")

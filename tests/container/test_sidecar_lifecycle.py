@@ -1,15 +1,13 @@
-"""Kill each process of the pod in each state: no network is gained, the exit says what happened.
+"""Beginnings and ends of a sidecar pod beside test_sidecar_kills: who is told, who comes back.
 
-state                    victim            agent            sidecar
-agent awaited            sidecar (TERM)    -                0
-workload runs            workload          137              137
-workload runs            egress            goes on          goes on, egress restarted
-workload runs            sidecar (KILL)    137 sidecar.lost (its restart policy decides)
-the same, loss: wait     sidecar (KILL)    waits offline    restarted: taken back
-workload runs            agent (KILL)      -                waits for a new one, takes it
-the same, unseen         agent (KILL)      -                125 sidecar.agent-lost
-workload runs            agent (TERM)      143              143
-workload runs            sidecar (TERM)    143              143
+state                    what happens      agent            sidecar
+agent awaited            sidecar TERM      -                0
+workload runs            agent TERM        143              143
+workload runs            sidecar TERM      its own          the same
+loss: wait               sidecar KILL      waits offline    restarted: taken back
+loss: wait, port taken   sidecar KILL      137              restarted: 125 sidecar.workload-holds-port
+workload runs            agent KILL        -                waits for a new one, takes it
+the same, unseen         agent KILL        -                125 sidecar.agent-lost
 workload runs            fence (by root)   goes on          goes on: the table is owned
 """
 
@@ -21,10 +19,10 @@ import subprocess
 import time
 from pathlib import Path
 
+from support.acceptance import PROGRAMS
 from support.podman import podman
 from support.sandbox import wait_for
 from support.sidecar_pod import (
-    EGRESS,
     NAME,
     PORT,
     SHARED,
@@ -34,11 +32,28 @@ from support.sidecar_pod import (
     wait_for_event,
 )
 
+from supervisor.fence.request import CAPTURE_PORT
+
 DEADLINE_S = 60.0
 # Says once a turn whether the allowed name is reached; a datagram that gets out is a leak.
 TRY = f"""try() {{ if (exec 3<>/dev/tcp/{NAME}/{PORT} && printf 'GET / HTTP/1.1\\r\\nHost: {NAME}:{PORT}\\r\\n\\r\\n' >&3 \
 && timeout 2 cat <&3) 2>/dev/null | grep -q upstream; then echo online; else echo offline; fi; \
 (echo x > /dev/udp/203.0.113.5/99) 2>/dev/null && echo LEAK; true; }}; """
+# Binds egress' port as soon as the sidecar is gone; who dials anything is then its own guest.
+TAKE_PORT = f"""
+import socket, time
+print("waiting", flush=True)
+while True:
+    try:
+        listener = socket.create_server(("127.0.0.1", {CAPTURE_PORT}))
+        break
+    except OSError:
+        time.sleep(0.05)
+socket.create_connection(("203.0.113.7", 443)).sendall(b"hello")
+assert listener.accept()[0].recv(10) == b"hello"
+print("taken", flush=True)
+time.sleep(600)
+""".replace("'", '"')
 FOR_EVER = TRY + "while :; do try; sleep 0.2; done"
 
 
@@ -96,43 +111,6 @@ def test_a_sidecar_that_is_told_to_end_before_an_agent_came_ends_with_0(tmp_path
         assert sidecar.wait() == 0
 
 
-def test_a_killed_workload_is_reported_by_both(tmp_path):
-    with sidecar_pod(tmp_path) as pod:
-        agent, sidecar = running_pod(pod)
-        (workload,) = children(agent.host_pid())
-        os.kill(workload, signal.SIGKILL)
-
-        assert (agent.wait(), sidecar.wait()) == (137, 137)
-        assert "LEAK" not in agent.logs().stdout
-        assert_nothing_is_left(pod)
-
-
-def test_a_killed_egress_comes_back_and_the_workload_never_notices_more_than_a_pause(tmp_path):
-    with sidecar_pod(tmp_path) as pod:
-        agent, sidecar = running_pod(pod)
-        egress = helper(sidecar, EGRESS)
-        os.kill(egress, signal.SIGKILL)
-        wait_for_event(sidecar, "helper.died")
-        until_more(agent, "online", than=count(agent, "online"))
-
-        agent.kill("TERM")
-        assert (agent.wait(), sidecar.wait()) == (143, 143)
-        assert "LEAK" not in agent.logs().stdout
-
-
-def test_a_killed_sidecar_ends_the_workload(tmp_path):
-    with sidecar_pod(tmp_path) as pod:
-        agent, sidecar = running_pod(pod)
-        egress = helper(sidecar, EGRESS)
-        sidecar.kill("KILL")
-
-        assert agent.wait() == 137
-        assert cause(agent) == "sidecar.lost"
-        assert "LEAK" not in agent.logs().stdout
-        assert not Path(f"/proc/{egress}").exists()
-        assert_nothing_is_left(pod)
-
-
 def test_a_workload_that_may_wait_is_offline_until_the_sidecar_is_back(tmp_path):
     with sidecar_pod(tmp_path) as pod:
         agent, sidecar = running_pod(pod, arguments=("--sidecar-loss=wait",))
@@ -150,6 +128,24 @@ def test_a_workload_that_may_wait_is_offline_until_the_sidecar_is_back(tmp_path)
         agent.kill("TERM")
         assert (agent.wait(), sidecar.wait()) == (143, 143)
         assert "LEAK" not in agent.logs().stdout
+
+
+def test_a_restarted_sidecar_that_finds_its_port_taken_has_the_workload_ended(tmp_path):
+    """Row D7: what is redirected to egress would end at the workload's own listener."""
+    with sidecar_pod(tmp_path) as pod:
+        script = f"exec python3 -c '{TAKE_PORT}'"
+        pod.net_init().checked()
+        sidecar = pod.sidecar()
+        agent = pod.agent("sh", "-c", script, arguments=("--sidecar-loss=wait",), image=PROGRAMS)
+        wait_for(agent, "waiting")
+        sidecar.kill("KILL")
+        sidecar.wait()
+        wait_for(agent, "taken")
+
+        podman("start", sidecar.name).checked()
+        assert (agent.wait(), sidecar.wait()) == (137, 125)
+        assert cause(sidecar) == "sidecar.workload-holds-port"
+        assert not pod.upstream.heard
 
 
 def test_the_workload_cannot_take_the_place_of_its_supervisor_at_a_restarted_sidecar(tmp_path):

@@ -27,12 +27,13 @@ from support.sockets import read_all, read_exactly
 from support.tls_bytes import client_hello
 
 from supervisor.egress import caller, http_session
-from supervisor.egress.admit import ALERT_UNRECOGNIZED_NAME, Opened, Refused
+from supervisor.egress.admit import ALERT_ACCESS_DENIED, ALERT_UNRECOGNIZED_NAME, Opened, Refused
 from supervisor.egress.hosts import parse_hosts
 from supervisor.egress.relay import End
 from supervisor.egress.service import RequestEnded, TunnelEnded
 
 HELLO = client_hello(NAME.encode())
+REST_443 = endpoint(NAME, 443, access="read-only")
 TWO_PROGRAMS = [PROGRAM, shutil.which("true")]
 
 
@@ -188,13 +189,24 @@ def test_the_proxy_judges_each_request(lab):
     assert len({question for question, _ in lab.nameserver.asked}) == 2
 
 
-@in_lab(endpoint(NAME, 443, access="read-only"))
-def test_rules_for_requests_inside_tls_are_refused_with_a_reason(lab):
+@in_lab(REST_443)
+def test_rules_for_requests_inside_tls_are_refused_with_a_reason_unless_that_is_accepted(lab):
     lab.listen(443, echo)
     sock = lab.dial(address_of(lab, NAME), 443)
     sock.sendall(HELLO)
-    assert sock.recv(10)[:1] == b"\x15"
-    assert lab.wait_for(Refused).code.name == "egress.inspection-unavailable"
+    assert sock.recv(10) == ALERT_ACCESS_DENIED
+    refused = lab.wait_for(Refused)
+    assert refused.code.name == "egress.inspection-unavailable"
+    assert "speaks TLS" in refused.cause
+    assert "request-rules" in refused.code.remedy
+
+    lab.do(lambda: lab.egress.use_policy(rules(REST_443, accept=("request-rules",))))
+    accepted = lab.dial(address_of(lab, NAME), 443)
+    accepted.sendall(HELLO)
+    assert read_exactly(accepted, len(HELLO)) == HELLO
+    plain = lab.dial(address_of(lab, NAME), 443)
+    plain.sendall(f"DELETE /x HTTP/1.1\r\nHost: {NAME}:443\r\nConnection: close\r\n\r\n".encode())
+    assert denial(plain)[1]["code"] == "policy.request-not-allowed"
 
 
 @in_lab(endpoint(NAME, 443))

@@ -13,10 +13,14 @@ import threading
 from ipaddress import ip_address
 
 from policy.index import compile_policy
+from supervisor.egress.event_records import event_of
 from supervisor.egress.hosts import Hosts
 from supervisor.egress.resolv_conf import ResolvConf
 from supervisor.egress.server import Descriptors, Egress, Setup, preload
 from supervisor.egress.synthetic import TABLE_SIZE
+from supervisor.events.event_metrics import EgressMetrics
+from supervisor.events.sinks import SocketSink
+from supervisor.events.stream import EventStream
 from supervisor.kernel.libc import check, libc
 from supervisor.kernel.sock_diag import open_sock_diag
 from support.built_policies import entry, policy
@@ -46,8 +50,8 @@ def run(*command, text=None):
     subprocess.run(command, check=True, input=text, text=True, capture_output=True)
 
 
-def rules(*endpoints, program=PROGRAM):
-    return compile_policy(policy(entry("lab", *endpoints, binaries=(program,))))
+def rules(*endpoints, program=PROGRAM, accept=()):
+    return compile_policy(policy(entry("lab", *endpoints, binaries=(program,)), accept=accept))
 
 
 class Outside(threading.Thread):
@@ -96,15 +100,28 @@ class Lab:
     """Namespaces, name server, played monitor and a running egress with one policy.
 
     ``apart`` (a function that forks) runs egress in a process of its own, for measuring; events
-    and ``do`` are out of reach then.
+    and ``do`` are out of reach then. ``real`` is a RealMonitor instead of a played one; with it,
+    reports become records as in the product.
     """
 
-    def __init__(self, index, *, hosts=None, table=None, monitor=None, apart=None, proxy=None):
+    def __init__(
+        self,
+        index,
+        *,
+        hosts=None,
+        table=None,
+        monitor=None,
+        apart=None,
+        proxy=None,
+        real=None,
+    ):
         self.outside = Outside()
         self._wire()
         names = {(NAME, "A"): [OUTSIDE], (OTHER, "A"): [OUTSIDE]} if table is None else table
         self.nameserver = NameServer(answering(names))
-        self.monitor = PlayedMonitor(monitor or (lambda q: found(q, os.getpid(), paths=[PROGRAM])))
+        self.monitor = real or PlayedMonitor(
+            monitor or (lambda q: found(q, os.getpid(), paths=[PROGRAM]))
+        )
         self.events = []
         self.capture = socket.create_server(("0.0.0.0", 0))
         self.capture6 = socket.create_server(
@@ -160,7 +177,8 @@ class Lab:
         self.outside.do(lambda: run("ip", "link", "set", "out0", "up"))
 
     async def _alone(self):
-        await Egress(self.descriptors, self.setup, lambda event: None).run()
+        report = _recording(self.monitor.records) if hasattr(self.monitor, "records") else _nothing
+        await Egress(self.descriptors, self.setup, report).run()
 
     def _serve(self):
         async def main():
@@ -227,6 +245,21 @@ class Lab:
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
         self.outside.stop()
+
+
+def _nothing(_report):
+    pass
+
+
+def _recording(channel):
+    """What egress' process does with its reports."""
+    stream = EventStream(
+        source="egress",
+        hostname="lab",
+        sinks=(SocketSink(channel),),
+        observe=EgressMetrics().observe,
+    )
+    return lambda report: stream.emit(event_of(report))
 
 
 def read_head(sock):

@@ -5,7 +5,8 @@ import json
 
 def records_in(stderr: str) -> list[dict]:
     """The records among what was printed, as they were printed."""
-    return [json.loads(line) for line in stderr.splitlines() if line.startswith('{"time":')]
+    whole = stderr[: stderr.rfind("\n") + 1]  # a line that is being written is not one yet
+    return [json.loads(line) for line in whole.splitlines() if line.startswith('{"time":')]
 
 
 def events_of(stderr: str) -> list[dict]:

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,7 +97,7 @@ class Upstream:
         threading.Thread(target=accept, daemon=True).start()
 
     def _serve(self, near: socket.socket) -> None:
-        with near:
+        with near, suppress(ConnectionError):  # whoever dialled may be killed at any time
             near.settimeout(DEADLINE_S)
             while head := near.recv(65536):
                 self.heard.append(head)

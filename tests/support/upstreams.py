@@ -86,7 +86,7 @@ class Upstreams:
     def __init__(self, directory: Path) -> None:
         self.ca, self._server_pem = write_certificates(directory, NAMES, (SERVER, PUBLIC))
         self.resolv_conf = directory / "resolv.conf"
-        self.resolv_conf.write_text(f"nameserver {SERVER}\noptions timeout:2 attempts:1\n")
+        self.resolv_conf.write_text(f"nameserver {SERVER}\noptions timeout:5 attempts:1\n")
         self._root = directory / "sites"
         self._root.mkdir()
         write_sites(self._root)

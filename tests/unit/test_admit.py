@@ -42,8 +42,8 @@ BY_WGET = Callers(callers=(Caller(binary="/usr/bin/wget"),), pids=(8,))
 SSH = b"SSH-2.0-OpenSSH_9\r\n"
 
 
-def index(*endpoints):
-    return compile_policy(policy(entry("forge", *endpoints)))
+def index(*endpoints, accept=()):
+    return compile_policy(policy(entry("forge", *endpoints), accept=accept))
 
 
 ALLOW = index(endpoint(NAME, 443, 80, 22, 8080))
@@ -312,6 +312,22 @@ def test_an_endpoint_with_request_rules_serves_http_on_any_port_and_refuses_tls(
     assert refusal(made.client_data(HELLO)) is codes.INSPECTION_UNAVAILABLE
     made, _ = gate(rules, port=8080)
     assert made.upstream_spoke() == []
+
+
+def test_request_rules_that_are_accepted_unread_inside_tls_still_judge_plain_http():
+    def accepted():
+        made = admission(port=8080)
+        rules = endpoint(NAME, 8080, access="read-only")
+        made.current[0] = index(rules, accept=("request-rules",))
+        made.start()
+        made.caller_found(BY_CURL)
+        made.reached()
+        return made
+
+    assert kinds(accepted().client_data(HELLO)) == [Relay]
+    assert kinds(accepted().client_data(b"GET / HTTP/1.1\r\n")) == [ServeHttp]
+    assert accepted().upstream_spoke() == []
+    assert kinds(accepted().client_closed()) == [Reset]
 
 
 # --- live policy

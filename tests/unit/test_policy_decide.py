@@ -263,6 +263,17 @@ def test_a_protocol_that_nothing_evaluates_is_denied_unless_the_policy_accepts_i
     assert request(accepted, "POST", "/x").code is codes.REQUEST_UNINSPECTED
 
 
+def test_request_rules_may_be_accepted_unread_inside_tls_and_go_on_judging_plain_requests():
+    entries = entry("api", endpoint(HOST, access="read-only"))
+    strict = connect(compile_policy(policy(entries))).admission
+    accepted = compile_policy(policy(entries, accept=("request-rules",)))
+    admission = connect(accepted).admission
+
+    assert (strict.judges_plain_requests, strict.judges_hidden_requests) == (True, True)
+    assert (admission.judges_plain_requests, admission.judges_hidden_requests) == (True, False)
+    assert request(accepted, "DELETE", "/x").code is codes.REQUEST_NOT_ALLOWED
+
+
 def test_an_unevaluated_endpoint_beside_a_rest_one_leaves_the_connection_to_its_requests():
     index = plain(
         entry(

@@ -31,7 +31,7 @@ PROMISED = {
         *numbered("G", *range(1, 8)),
         *numbered("I", *range(1, 6)),
         *numbered("J", *range(1, 8)),
-        *numbered("L", 1, 5, 6, 7, 13, 14, 15, 16),
+        *numbered("L", *range(1, 9), *range(12, 17)),
         *numbered("N", *range(1, 7)),
     },
     "process": numbered("T", *range(8, 47)),
