@@ -85,7 +85,7 @@ def agent(settings: PodSettings) -> Json:
                 names, written((value for _, value in settings.environment), names), strict=True
             )
         ]
-    return container
+    return {**container, **_probes(launcher(settings))} if combined else container
 
 
 def init_containers(settings: PodSettings) -> list[Json]:
@@ -202,7 +202,7 @@ def _sidecar(settings: PodSettings) -> Json:
         resources=SIDECAR_RESOURCES,
         mounts=mounts,
     )
-    return {**container, **_probes()}
+    return {**container, **_probes(layout.LAUNCHER, "--shared", layout.SHARED)}
 
 
 def _ours(
@@ -227,9 +227,9 @@ def _ours(
     }
 
 
-def _probes() -> Json:
+def _probes(program: str, *place: str) -> Json:
     def probe(question: str, **tries: int) -> Json:
-        command = [layout.LAUNCHER, "status", "--shared", layout.SHARED, "--probe", question]
+        command = [program, "status", *place, "--probe", question]
         return {"exec": {"command": command}, "timeoutSeconds": PROBE_TIMEOUT_S, **tries}
 
     return {
