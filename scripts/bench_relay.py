@@ -194,7 +194,6 @@ def idle_whole(lab, target):
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
-        # Few at a time: a search looks at all descriptors of whoever has them all.
         held = [lab.connect(target)[0] for _ in range(IDLE_TUNNELS)]
         for sock in held:
             sock.sendall(b"ping")  # the gate opens with the first bytes

@@ -272,12 +272,12 @@ def _read_links(
 ) -> Generator[None, None, bool]:
     """Add to ``held`` which of ``wanted`` are among the descriptors in ``directory``, and as what.
 
-    Returns whether all were seen: a table that is empty, or loses a descriptor while we look, may
+    Returns whether nothing was missed: a table that is empty, or loses a descriptor while we look, may
     be one that is being given up.
     """
     names = os.listdir(directory)
     is_whole = bool(names)
-    for number, name in enumerate(names):
+    for number, name in enumerate(reversed(names)):  # a new connection is among the last
         if number % DESCRIPTORS_PER_STEP == 0:
             yield
         link = _link(f"{directory}/{name}")
@@ -285,6 +285,8 @@ def _read_links(
             is_whole = False
         elif link in wanted:
             held[link] = f"{directory}/{name}"
+            if len(held) == len(wanted):
+                return True  # what else this process has does not matter
     return is_whole
 
 
