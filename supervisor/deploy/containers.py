@@ -9,11 +9,12 @@ from supervisor.identity.inputs import HELPER_IDS
 EGRESS_ID = HELPER_IDS["egress"]
 
 # To become the workload for good (SETUID SETGID SETPCAP), to end it (KILL), to make its network
-# namespace and close it (SYS_ADMIN NET_ADMIN), to give it its output pipes (CHOWN) and to look
-# through its workspace, where it may have closed directories (DAC_READ_SEARCH).
+# namespace and close it (SYS_ADMIN NET_ADMIN), to join its own /proc and /dev/shm (SYS_CHROOT,
+# setns(2)), to give it its output pipes (CHOWN) and to look through its workspace, where it may have
+# closed directories (DAC_READ_SEARCH).
 COMBINED = (
     *("CHOWN", "DAC_READ_SEARCH", "KILL", "NET_ADMIN"),
-    *("SETGID", "SETPCAP", "SETUID", "SYS_ADMIN"),
+    *("SETGID", "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_CHROOT"),
 )
 # To see which program owns a connection.
 BINARY_IDENTITY = "SYS_PTRACE"

@@ -220,7 +220,7 @@ livenessProbe:
   {{- end }}
   securityContext:
   {{- if $combined }}
-  {{- $add := list "CHOWN" "DAC_READ_SEARCH" "KILL" "NET_ADMIN" "SETGID" "SETPCAP" "SETUID" "SYS_ADMIN" }}
+  {{- $add := list "CHOWN" "DAC_READ_SEARCH" "KILL" "NET_ADMIN" "SETGID" "SETPCAP" "SETUID" "SYS_ADMIN" "SYS_CHROOT" }}
   {{- if .Values.supervisor.binaryIdentity }}{{ $add = append $add "SYS_PTRACE" }}{{ end }}
   {{- include "sandbox.asRoot" (dict "add" $add) | nindent 4 }}
   {{- else }}
