@@ -9,6 +9,7 @@ import json
 import sys
 
 from policy.model import Policy
+from supervisor.cli import upstream_arguments
 from supervisor.deploy import codes
 from supervisor.deploy.compatibility import Compatibility, judge
 from supervisor.deploy.layout import TMP, WORKDIR
@@ -28,6 +29,7 @@ from supervisor.deploy.settings import (
 from supervisor.deploy.yaml_text import dump
 from supervisor.errors import Refusal
 from supervisor.identity.openshift import MAX_TEXT, PodIds, read_annotations, resolve
+from supervisor.settings import UpstreamSettings
 
 API_VERSIONS = ("v1beta1", "v1alpha1")
 SHOWN_FINDINGS = 5
@@ -93,6 +95,7 @@ def _configure_pod(parser: argparse.ArgumentParser) -> None:
     option("--user-namespace", action="store_true", help="hostUsers: false")
     option("--restart", choices=_values(Restart), default="Never")
     option("--pull-policy", choices=_values(PullPolicy), default="IfNotPresent")
+    upstream_arguments.configure(parser, with_credentials=False)
     option("--explain", action="store_true", help="print only what is needed and what is ignored")
     option("--json", action="store_true", help="one List, or with --explain one object")
     option("command_words", nargs=argparse.REMAINDER, metavar="[--] COMMAND…")
@@ -154,6 +157,7 @@ def settings_from(arguments: argparse.Namespace) -> PodSettings:
         writable=tuple(arguments.writable),
         environment=tuple(_variable(text) for text in arguments.env),
         secrets=tuple(arguments.secret),
+        upstream=_upstream(arguments),
         runtime_class=arguments.runtime_class,
         user_namespace=arguments.user_namespace,
     )
@@ -167,6 +171,15 @@ def _ids(arguments: argparse.Namespace) -> PodIds:
     return resolve(
         uid=arguments.uid, gid=arguments.gid, groups=arguments.groups, annotations=annotations
     )
+
+
+def _upstream(arguments: argparse.Namespace) -> UpstreamSettings:
+    """Checked as the pod will check it; raises Refusal ``upstream.*``."""
+    from supervisor.startup.upstream import obtain_upstream
+
+    settings = upstream_arguments.settings_from(arguments)
+    obtain_upstream(settings)
+    return settings
 
 
 def _policy_text(path: str | None) -> str:

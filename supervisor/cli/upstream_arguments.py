@@ -5,8 +5,8 @@ import argparse
 from supervisor.settings import UpstreamSettings
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
+def configure(parser: argparse.ArgumentParser, *, with_credentials: bool = True) -> None:
+    """Declare the arguments; ``with_credentials``: for a command that runs where the file is."""
     group = parser.add_argument_group("upstream", "how egress reaches what the policy allows")
     group.add_argument(
         "--resolver",
@@ -18,11 +18,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="http://HOST:PORT",
         help="reach everything through this proxy, by CONNECT",
     )
-    group.add_argument(
-        "--upstream-proxy-credentials",
-        metavar="FILE",
-        help="user:password for the proxy (Basic, in the clear to the proxy); root's, mode 0400",
-    )
+    if with_credentials:
+        group.add_argument(
+            "--upstream-proxy-credentials",
+            metavar="FILE",
+            help="user:password for the proxy (Basic, in the clear to the proxy); root's, mode 0400",
+        )
     group.add_argument(
         "--upstream-proxy-names",
         action="store_true",
@@ -39,7 +40,7 @@ def settings_from(arguments: argparse.Namespace) -> UpstreamSettings:
     """Freeze what was said."""
     return UpstreamSettings(
         proxy=arguments.upstream_proxy,
-        credentials=arguments.upstream_proxy_credentials,
+        credentials=getattr(arguments, "upstream_proxy_credentials", None),
         by_name=arguments.upstream_proxy_names,
         no_proxy=arguments.no_proxy,
         resolver=arguments.resolver,

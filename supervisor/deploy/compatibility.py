@@ -7,7 +7,6 @@ from supervisor.deploy.settings import (
     EmptyWorkspace,
     PodSettings,
     Sideload,
-    Topology,
 )
 
 # Pod Security admission is stable since; older ones are not validated against.
@@ -80,9 +79,9 @@ def _ignored(settings: PodSettings) -> list[str]:
         "terminationGracePeriodSeconds",
         "enableServiceLinks",
         "sizeLimit and medium of emptyDir",
+        "startupProbe",
+        "readinessProbe",
     ]
-    if settings.topology is Topology.SIDECAR:
-        found += ["startupProbe", "readinessProbe"]
     if settings.runtime_class is not None:
         found.append("runtimeClassName")
     if settings.user_namespace:

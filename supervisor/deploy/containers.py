@@ -56,7 +56,7 @@ def agent(settings: PodSettings) -> Json:
             if name != BINARY_IDENTITY or settings.binary_aware
         )
         security = as_root(*capabilities)
-        words = ["run", "--mode", "full", "--policy", layout.POLICY]
+        words = ["run", "--mode", "full", "--policy", layout.POLICY, *_upstream(settings)]
         mounts += volumes.policy(settings)
     else:
         security = unprivileged(ids.uid, ids.gid)
@@ -85,7 +85,7 @@ def agent(settings: PodSettings) -> Json:
                 names, written((value for _, value in settings.environment), names), strict=True
             )
         ]
-    return container
+    return {**container, **_probes(launcher(settings))} if combined else container
 
 
 def init_containers(settings: PodSettings) -> list[Json]:
@@ -187,7 +187,7 @@ def _net_init(settings: PodSettings) -> Json:
 
 def _sidecar(settings: PodSettings) -> Json:
     words = ["sidecar", "--policy", layout.POLICY, "--shared", layout.SHARED]
-    words += ["--egress-uid", str(EGRESS_ID), *_identity(settings)]
+    words += ["--egress-uid", str(EGRESS_ID), *_identity(settings), *_upstream(settings)]
     security = as_root(*SIDECAR) if settings.binary_aware else unprivileged(EGRESS_ID, EGRESS_ID)
     mounts = [
         *volumes.policy(settings),
@@ -202,7 +202,7 @@ def _sidecar(settings: PodSettings) -> Json:
         resources=SIDECAR_RESOURCES,
         mounts=mounts,
     )
-    return {**container, **_probes()}
+    return {**container, **_probes(layout.LAUNCHER, "--shared", layout.SHARED)}
 
 
 def _ours(
@@ -227,9 +227,9 @@ def _ours(
     }
 
 
-def _probes() -> Json:
+def _probes(program: str, *place: str) -> Json:
     def probe(question: str, **tries: int) -> Json:
-        command = [layout.LAUNCHER, "status", "--shared", layout.SHARED, "--probe", question]
+        command = [program, "status", *place, "--probe", question]
         return {"exec": {"command": command}, "timeoutSeconds": PROBE_TIMEOUT_S, **tries}
 
     return {
@@ -243,6 +243,20 @@ def _probes() -> Json:
 
 def _identity(settings: PodSettings) -> list[str]:
     return ["--uid", str(settings.ids.uid), "--gid", str(settings.ids.gid)]
+
+
+def _upstream(settings: PodSettings) -> list[str]:
+    """What lies between egress and the world, for the container in which egress runs."""
+    upstream = settings.upstream
+    words: list[str] = []
+    for option, value in (
+        ("--resolver", upstream.resolver),
+        ("--upstream-proxy", upstream.proxy),
+        ("--no-proxy", upstream.no_proxy),
+    ):
+        if value is not None:
+            words += [option, value]
+    return [*words, "--upstream-proxy-names"] if upstream.by_name else words
 
 
 def _groups(settings: PodSettings) -> str:

@@ -10,6 +10,7 @@ from supervisor.deploy.layout import OUR_MOUNTS, RUNTIME
 from supervisor.errors import Refusal
 from supervisor.identity.ids import quote
 from supervisor.identity.openshift import PodIds
+from supervisor.settings import UpstreamSettings
 from supervisor.workspace.protected import canonical, refuse_as_workspace
 
 # Names of volumes are NAME plus a suffix of ours and must be DNS labels (RFC 1123, 63 characters).
@@ -114,6 +115,7 @@ class PodSettings:
     seed: bool = False  # the image's work directory into an empty workspace
     writable: tuple[str, ...] = ()  # directories that get a volume of their own
     environment: tuple[tuple[str, str], ...] = ()
+    upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     secrets: tuple[str, ...] = ()  # names of Secrets, for the sidecar only
     runtime_class: str | None = None
     user_namespace: bool = False  # hostUsers: false

@@ -113,7 +113,7 @@ class Lifecycle:
         return [Sweep()]
 
     def _overdue(self, now: float) -> list[Command]:
-        if self._stopping:
+        if self._stopping or self._killing:
             return self._kill(now)
         self._cause = codes.WORKLOAD_TIMEOUT
         self._stop(now)

@@ -6,7 +6,6 @@ proved by SO_PEERCRED and pinned by a pidfd, then the listener is closed and its
 
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import time
@@ -255,7 +254,7 @@ class ControlHost:
             return
         if isinstance(message, Started):
             self._log.emit(PodMessage(name="agent.started", pid=message.pid, uid=self._uid))
-        fresh = secrets.token_bytes(TOKEN_BYTES)
+        fresh = os.urandom(TOKEN_BYTES)
         commands = self._host.on_message(message, others=self._others(), fresh=fresh, now=now)
         self._obey(commands)
 

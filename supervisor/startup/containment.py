@@ -82,12 +82,12 @@ def _paths(running: Running) -> Iterator[dict[str, object]]:
             }
 
 
-def _digest_of(policy: bytes) -> str | None:
-    """The digest of the policy as it is enforced, normalised; None for the built-in one."""
+def _digest_of(policy: bytes) -> str:
+    """The digest of the policy as it is enforced here, normalised."""
     # Python's own: hashlib would map OpenSSL into the monitor for good, 5 MiB for one digest.
     from _sha256 import sha256  # type: ignore[import-not-found]
 
-    return None if not policy else str(sha256(policy).hexdigest())
+    return str(sha256(policy).hexdigest())
 
 
 def _runtime_digest() -> str | None:

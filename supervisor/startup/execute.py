@@ -8,9 +8,7 @@ from typing import assert_never
 from supervisor.events.log import Log
 from supervisor.events.vocabulary import StartStep
 from supervisor.fence.request import FencedNamespace, FenceReport
-from supervisor.fence.setup import create_namespace, install_pod_fence
 from supervisor.fence.surroundings import has_ipv6
-from supervisor.identity.write import apply_entries
 from supervisor.kernel import filters, prctl
 from supervisor.kernel.namespaces import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
 from supervisor.monitor.launch import launch
@@ -87,7 +85,7 @@ def execute(
 def _do(step: Step, running: Running, facts: Facts) -> None:
     match step:
         case AddAccount():
-            running.notes += apply_entries("/", step.entries).notes
+            running.notes += add_account(step)
         case PrepareWorkspace():
             running.workspace = prepare_workspace(step.steps)
         case CloseNetwork():
@@ -129,8 +127,18 @@ def _seclude(step: Seclude, running: Running) -> None:
     running.trust = trust_store.place(bundle, not_mounted=not_mounted, writable=step.writable)
 
 
+def add_account(step: AddAccount) -> tuple[str, ...]:
+    """Write the identity into the account files; notes for the report."""
+    # Late: behind a sidecar there is neither this step nor a fence to build.
+    from supervisor.identity.write import apply_entries
+
+    return apply_entries("/", step.entries).notes
+
+
 def close_network(step: CloseNetwork) -> FencedNamespace:
     """Build the fence in the form that the plan chose. Raises Refusal."""
+    from supervisor.fence.setup import create_namespace, install_pod_fence
+
     if step.pod is None:
         return create_namespace(step.served)
     fenced = install_pod_fence(step.pod)

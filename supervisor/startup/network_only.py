@@ -20,6 +20,7 @@ from supervisor.monitor.loop import Loop, open_signals
 from supervisor.monitor.record_server import RecordServer
 from supervisor.settings import RunSettings, UpstreamSettings
 from supervisor.sidecar import codes as sidecar_codes
+from supervisor.sidecar.document import document
 from supervisor.sidecar.frames import OnLoss
 from supervisor.sidecar.guest import ControlGuest, attach
 from supervisor.startup import codes, upstream_codes
@@ -103,7 +104,9 @@ def _start(
     started = time.time()
     given = guest.document
     named = tuple(f"{name}={value}" for name, value in given.environment.items())
-    policy = LoadedPolicy(given.policy, allows_network=True, whole=b"")
+    policy = LoadedPolicy(
+        given.policy, allows_network=True, whole=document(given.policy, given.environment)
+    )
     told = replace(settings, passed=(*settings.passed, *named))
     plan, facts, policy, _ = prepare(told, stages, policy)
     inquiry = Inquiry(loop)

@@ -75,6 +75,12 @@ def summary(report: Mapping[str, object]) -> dict[str, object]:
     }
 
 
+def weaker(report: Mapping[str, object]) -> tuple[str, ...]:
+    """The controls that are less than enforced, by name."""
+    controls = (_mapping(control) for control in _sequence(report["controls"]))
+    return tuple(str(one["name"]) for one in controls if one["state"] != "enforced")
+
+
 def table(report: Mapping[str, object]) -> str:
     """The report's JSON object as lines for people."""
     identity = _mapping(report["identity"])
@@ -87,7 +93,8 @@ def table(report: Mapping[str, object]) -> str:
     ]
     for control in map(_mapping, _sequence(report["controls"])):
         permission = f"; allowed by {control['allowed_by']}" if control["allowed_by"] else ""
-        probes = f", {control['probes']} probes" if control["probes"] else ""
+        count = control["probes"]
+        probes = f", {count} probe{'s' if count != 1 else ''}" if count else ""
         lines.append(
             f"{control['state']!s:<10} {control['name']!s:<16} {control['mechanism']}"
             f" ({control['verified']}{probes}{permission})"

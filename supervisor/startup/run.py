@@ -19,6 +19,7 @@ from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.own_filter import confine_monitor
 from supervisor.startup.plan import Plan
 from supervisor.startup.prepare import prepare
+from supervisor.startup.report import weaker
 from supervisor.startup.running import Running
 from supervisor.startup.stages import Stages
 from supervisor.startup.telling import finished, refused, tell_start
@@ -67,9 +68,9 @@ def _start(settings: RunSettings, loop: Loop, log: Log) -> tuple[Plan, Running]:
     )
     inquiry = Inquiry(loop)
     running = execute(plan, facts=facts, on_proved=keeping.start, log=log, stages=stages)
-    keeping.degraded = tuple(item.control for item in running.degraded)
     running.notes += [*upstream.notes(), *policy.notes]
     running.report = containment(plan, running, facts, policy, stages).as_dict()
+    keeping.degraded = weaker(running.report)
     tell_start(running, plan, log)
     if running.seclusion is not None and running.seclusion.init is not None:
         loop.keep(InitKeeper(running.seclusion.init))

@@ -115,8 +115,7 @@ def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     for kept in (channel, beacon, log):
         loop.keep(kept)
     keeping.start(fence)
-    confine_monitor(loaded.static)  # before the agent's half, or anybody, can say a word
-    _listen(channel, settings)
+    _listen(channel, settings, loaded)
     report = _report(fence, degraded, settings, upstream, loaded)
     log.emit(SidecarStarted(pid=os.getpid(), is_degraded=bool(degraded), report=report))
     inquiry.serve(lambda _: {"role": "sidecar"} | report)
@@ -207,7 +206,8 @@ def _can_do_without(policy: LoadedPolicy, generation: int, log: Log) -> bool:
     return True
 
 
-def _listen(channel: ControlHost, settings: PodSettings) -> None:
+def _listen(channel: ControlHost, settings: PodSettings, policy: LoadedPolicy) -> None:
+    confine_monitor(policy.static)  # before the agent's half, or anybody, can say a word
     try:
         channel.start()
     except OSError as error:

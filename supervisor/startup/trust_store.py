@@ -165,7 +165,9 @@ def place(bundle: Bundle, *, not_mounted: str | None, writable: Iterable[str]) -
 def write(content: bytes, directory: int) -> None:
     """Put the bundle into a directory of ours, whole or not at all. Raises OSError."""
     fresh = f".{FILE}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(FileNotFoundError):  # an interrupted start's; never written to, whatever it is
+        os.unlink(fresh, dir_fd=directory)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(fresh, flags, 0o600, dir_fd=directory), "wb") as file:
         file.write(content)
         os.fchmod(file.fileno(), 0o444)

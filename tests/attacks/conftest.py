@@ -1,8 +1,11 @@
-"""The containers in which the network rows of the attack list run: one for each form."""
+"""The containers in which the network rows of the attack list run: one for each form.
+
+By day each form of the fence; further ways to the form ``namespace`` by night.
+"""
 
 import pytest
 from support.attacked import TABLE, Attacked
-from support.forms import FORMS
+from support.forms import FORMS, SYS_ADMIN, UNPRIVILEGED
 from support.upstreams import Upstreams
 
 
@@ -16,6 +19,15 @@ def rows_upstreams(tmp_path_factory):
     made.close()
 
 
-@pytest.fixture(scope="session", params=FORMS, ids=lambda form: form.name)
+NIGHTLY = (SYS_ADMIN, UNPRIVILEGED)
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(form, marks=[pytest.mark.nightly] if form in NIGHTLY else []) for form in FORMS
+    ],
+    ids=lambda form: form.name,
+)
 def attacked(request, rows_upstreams, tmp_path_factory):
     return Attacked(request.param, rows_upstreams, tmp_path_factory.mktemp("attacked"))

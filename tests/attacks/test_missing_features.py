@@ -54,9 +54,8 @@ def without_landlock():
 
 
 def controls_of(done):
-    report = next(
-        one["report"] for one in events_of(done.stderr) if one["event"] == "sandbox.started"
-    )
+    events = events_of(done.stderr)
+    report = next(one["report"] for one in events if one["event"] == "sandbox.started")
     return {control["name"]: control for control in report["controls"]}
 
 

@@ -117,6 +117,7 @@ def test_status_shows_each_host_port_and_program_once(tmp_path):
         assert any(host == "192.0.2.9" and program != "-" for host, _, program in found)
         assert all(one["count"] > 5 for one in status["denials"] if one["port"] == 53)
         assert (status["alive"], status["ready"], status["why_not"]) == (True, True, "")
+        assert {"memory-limit", "trust-store"} <= set(status["degraded"])
         assert status["policy_generation"] == 0
         assert {helper["name"] for helper in status["helpers"]} == {"egress", "watcher"}
         assert status["tunnels"] == 0

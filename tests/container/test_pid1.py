@@ -246,8 +246,8 @@ def test_a_terminal_has_job_control_window_size_and_interrupts(terminal):
     terminal.until("start-2")
     terminal.type("echo run-$((2+3)); sleep 100\n")
     terminal.until("run-5")  # the shell has read the line: the key cannot flush it away
-    terminal.type_until("\x03", "^C")
-    terminal.type_until("echo after-$((2+2))\n", "after-4")
+    # Both at once: dash's child forgets an interrupt that comes before its exec.
+    terminal.type_until("\x03echo after-$((2+2))\n", "after-4")
     terminal.type("echo run-$((3+3)); sleep 100\n")
     terminal.until("run-6")  # the shell has read the line: the key cannot flush it away
     terminal.type_until("\x1a", "Stopped")

@@ -60,3 +60,16 @@ def test_a_mistake_on_the_command_line_starts_nothing(arguments):
     assert done.returncode in {1, 2}
     assert done.stderr
     assert done.stdout == ""
+
+
+def test_what_lies_upstream_passes_through_and_is_checked_there(tmp_path):
+    credentials = tmp_path / "credentials"
+    credentials.write_text("jo:hunter2\n")
+    credentials.chmod(0o400)
+    given = ("--upstream-proxy", "http://proxy.corp:3128", "--no-proxy", ".corp")
+    started = scripts_run(*given, "--upstream-proxy-credentials", str(credentials), "--", "true")
+    refused = scripts_run("--no-proxy", ".corp", "--", "true")
+
+    assert started.returncode == 0, started.stderr
+    assert refused.returncode == 125
+    assert "upstream.without-proxy" in refused.stderr

@@ -16,7 +16,14 @@ AGENTS = {
 }
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+# One of each kind every day: no libc, its own libc, hostile; the rest are nearly the same again.
+DAILY = ("scratch", "busybox-network", "hostile")
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [pytest.param(name, marks=() if name in DAILY else pytest.mark.nightly) for name in AGENTS],
+)
 def test_the_agents_image_need_have_nothing_but_its_program(tmp_path, agent):
     image, command, printed = AGENTS[agent]
     with sidecar_pod(tmp_path) as pod:

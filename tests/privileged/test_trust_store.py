@@ -170,6 +170,24 @@ def test_a_second_start_in_the_same_container_replaces_it():
     assert placed(earlier)[2] == certificate("ours")
 
 
+def test_what_stands_in_its_way_is_replaced_and_not_written_through():
+    def linked():
+        put("/etc/precious", b"kept")
+        os.mkdir(RUN_DIRECTORY, 0o755)
+        os.symlink("/etc/precious", f"{RUN_DIRECTORY}/.ca-bundle.pem")
+        os.symlink("/etc/precious", f"{RUN_DIRECTORY}/ca-bundle.pem")
+
+    def act():
+        store = place(
+            compose(certificate("ours"), writable=(), groups=GROUPS),
+            not_mounted="no mount",
+            writable=(),
+        )
+        return store.path, Path(store.path).is_symlink(), Path("/etc/precious").read_bytes()
+
+    assert with_files(act, linked) == (f"{RUN_DIRECTORY}/ca-bundle.pem", False, b"kept")
+
+
 def a_strangers_directory():
     os.mkdir(RUN_DIRECTORY)
     os.chown(RUN_DIRECTORY, WORKLOAD, WORKLOAD)

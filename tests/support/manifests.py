@@ -12,9 +12,15 @@ from supervisor.deploy.settings import (
     Topology,
 )
 from supervisor.identity.openshift import resolve
+from supervisor.settings import UpstreamSettings
 
 POLICY = "version: 1\n"
 WORKSPACES = (EmptyWorkspace(), NewClaim(size="3Gi", storage_class="fast"), ExistingClaim(name="c"))
+
+
+UPSTREAM = UpstreamSettings(
+    proxy="http://proxy.corp:3128", no_proxy=".corp,10.0.0.0/8", by_name=True, resolver="10.0.0.2"
+)
 
 
 def settings(*, uid="4242", gid="4343", groups="", **changes):
@@ -44,6 +50,7 @@ def every_kind():
             "environment": (("FOO", "a $(FOO) b"), ("YES", "on")),
             "runtime_class": "kata-qemu",
             "seed": True,
+            "upstream": UPSTREAM,
         }
         yield settings(**common)
         yield settings(**common, **more, user_namespace=True)

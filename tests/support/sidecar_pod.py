@@ -99,8 +99,13 @@ class Upstream:
     def _serve(self, near: socket.socket) -> None:
         with near, suppress(ConnectionError):  # whoever dialled may be killed at any time
             near.settimeout(DEADLINE_S)
-            while head := near.recv(65536):
+            head = b""
+            while data := near.recv(65536):
+                head += data
+                if not head.endswith(b"\r\n\r\n"):
+                    continue  # a shell sends a line at a time
                 self.heard.append(head)
+                head = b""
                 near.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nupstream")
 
 

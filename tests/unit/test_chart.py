@@ -56,6 +56,12 @@ def values_for(made):
             "nativeSidecar": made.native_sidecar,
             "binaryIdentity": made.binary_aware,
             "secrets": list(made.secrets),
+            "upstream": {
+                "resolver": made.upstream.resolver or "",
+                "proxy": made.upstream.proxy or "",
+                "noProxy": made.upstream.no_proxy or "",
+                "byName": made.upstream.by_name,
+            },
         },
         "identity": {
             "uid": made.ids.uid,
@@ -124,6 +130,8 @@ def test_the_chart_lints():
         {"supervisor": {"topology": "proxy-pod"}},
         {"supervisor": {"secrets": ["a"]}},
         {"supervisor": {"nativeSidecar": True}},
+        {"supervisor": {"upstream": {"noProxy": ".corp"}}},
+        {"supervisor": {"upstream": {"proxy": "https://proxy.corp:3128"}}},
         {"agent": {"env": [{"name": "SANDBOX_UID", "value": "0"}]}},
         {"agent": {"writable": ["/etc"]}},
         {"agent": {"command": []}},

@@ -133,3 +133,16 @@ def test_after_a_term_the_end_comes_within_grace_and_sweeps_whatever_happens(eve
     else:
         raise AssertionError("the end never came")
     assert now <= 10.0 + 0.1 * len(events) + 2 * 5.0 + 1.0
+
+
+def test_a_failure_leaves_no_grace_and_keeps_its_cause_however_long_the_end_takes():
+    life = started(timeout_s=1000.0)
+
+    assert life.on_failure(codes.EGRESS_CRASH_LOOP, now=1.0) == [Sweep()]
+    # The main process is killed, but has not been collected yet: a busy machine.
+    assert life.on_time(now=1.0 + 0.05, survivors=1) == [Sweep()]
+    life.on_main_exit(-signal.SIGKILL, now=1.1)
+
+    assert life.on_time(now=1.1, survivors=0) == [
+        Finish(128 + signal.SIGKILL, codes.EGRESS_CRASH_LOOP)
+    ]

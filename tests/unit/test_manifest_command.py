@@ -114,6 +114,24 @@ def test_a_writable_directory_that_the_policy_does_not_open_is_pointed_out(capsy
 
 
 @pytest.mark.parametrize(
+    ("topology", "serving", "other"),
+    [("combined", "agent", "volumes-init"), ("sidecar", "sidecar", "agent")],
+)
+def test_what_lies_upstream_is_said_to_the_container_of_egress_alone(
+    capsys, topology, serving, other
+):
+    words = ("--upstream-proxy", "http://proxy.corp:3128", "--no-proxy", ".corp", "--json")
+    status, text, notes = manifest(capsys, "--topology", topology, *words)
+    assert status == 0, notes
+    spec = next(item for item in json.loads(text)["items"] if item["kind"] == "Pod")["spec"]
+    said = {one["name"]: one["command"] for one in spec["initContainers"] + spec["containers"]}
+
+    place = said[serving].index("--upstream-proxy")
+    assert said[serving][place:][:4] == [*words[:4]]
+    assert "--upstream-proxy" not in said[other]
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("--policy", "/nowhere/policy.yaml"),
@@ -123,6 +141,8 @@ def test_a_writable_directory_that_the_policy_does_not_open_is_pointed_out(capsy
         ("--storage-class", "fast"),
         ("--secret", "a"),
         ("--native-sidecar",),
+        ("--upstream-proxy", "https://proxy.corp:3128"),
+        ("--no-proxy", ".corp"),
         ("--uid", "0"),
         ("--uid", "64998"),
         ("--policy", "-", "--namespace-annotations", "-"),

@@ -97,10 +97,44 @@ limits: {cpu: "1", memory: 256Mi}
   - {name: {{ .Release.Name }}-shared, mountPath: /run/sandbox-supervisor}
 {{- end }}
 
+{{- define "sandbox.upstream" -}}
+{{- with .Values.supervisor.upstream }}
+{{- if .resolver }}
+- --resolver
+- {{ .resolver | quote }}
+{{- end }}
+{{- if .proxy }}
+- --upstream-proxy
+- {{ .proxy | quote }}
+{{- end }}
+{{- if .noProxy }}
+- --no-proxy
+- {{ .noProxy | quote }}
+{{- end }}
+{{- if .byName }}
+- --upstream-proxy-names
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "sandbox.probe" -}}
 exec:
-  command: [/opt/sandbox-supervisor/sandbox-supervisor, status, --shared, /run/sandbox-supervisor, --probe, {{ . }}]
+  command: [{{ .program }}, status, {{ range .place }}{{ . }}, {{ end }}--probe, {{ .question }}]
 timeoutSeconds: 5
+{{- end }}
+
+{{- define "sandbox.probes" -}}
+startupProbe:
+  {{- include "sandbox.probe" (merge (dict "question" "ready") .) | nindent 2 }}
+  periodSeconds: 1
+  failureThreshold: 60
+readinessProbe:
+  {{- include "sandbox.probe" (merge (dict "question" "ready") .) | nindent 2 }}
+  periodSeconds: 10
+livenessProbe:
+  {{- include "sandbox.probe" (merge (dict "question" "live") .) | nindent 2 }}
+  periodSeconds: 10
+  failureThreshold: 6
 {{- end }}
 
 {{- define "sandbox.sidecar" -}}
@@ -122,6 +156,7 @@ timeoutSeconds: 5
   - {{ include "sandbox.uid" . | quote }}
   - --gid
   - {{ include "sandbox.gid" . | quote }}
+  {{- include "sandbox.upstream" . | nindent 2 }}
   securityContext:
   {{- if .Values.supervisor.binaryIdentity }}
   {{- include "sandbox.asRoot" (dict "add" (list "KILL" "NET_ADMIN" "SETGID" "SETPCAP" "SETUID" "SYS_PTRACE")) | nindent 4 }}
@@ -131,17 +166,7 @@ timeoutSeconds: 5
   resources:
     requests: {cpu: 50m, memory: 96Mi}
     limits: {cpu: "1", memory: 512Mi}
-  startupProbe:
-    {{- include "sandbox.probe" "ready" | nindent 4 }}
-    periodSeconds: 1
-    failureThreshold: 60
-  readinessProbe:
-    {{- include "sandbox.probe" "ready" | nindent 4 }}
-    periodSeconds: 10
-  livenessProbe:
-    {{- include "sandbox.probe" "live" | nindent 4 }}
-    periodSeconds: 10
-    failureThreshold: 6
+  {{- include "sandbox.probes" (dict "program" "/opt/sandbox-supervisor/sandbox-supervisor" "place" (list "--shared" "/run/sandbox-supervisor")) | nindent 2 }}
   volumeMounts:
   - {name: {{ .Release.Name }}-policy, mountPath: /run/sandbox-policy, readOnly: true}
   - {name: {{ .Release.Name }}-shared, mountPath: /run/sandbox-supervisor}
@@ -163,6 +188,7 @@ timeoutSeconds: 5
   - full
   - --policy
   - /run/sandbox-policy/policy.yaml
+  {{- include "sandbox.upstream" . | nindent 2 }}
   {{- else }}
   - network-only
   - --shared
@@ -203,6 +229,9 @@ timeoutSeconds: 5
   resources:
     requests: {cpu: {{ .Values.resources.cpuRequest | quote }}, memory: {{ .Values.resources.memoryRequest | quote }}}
     limits: {cpu: {{ .Values.resources.cpu | quote }}, memory: {{ .Values.resources.memory | quote }}}
+  {{- if $combined }}
+  {{- include "sandbox.probes" (dict "program" (include "sandbox.launcher" .) "place" list) | nindent 2 }}
+  {{- end }}
   terminationMessagePolicy: FallbackToLogsOnError
   volumeMounts:
   {{- if ne .Values.supervisor.sideload "baked" }}

@@ -6,6 +6,9 @@
 {{- if .Values.supervisor.nativeSidecar }}{{ fail "supervisor.nativeSidecar needs topology sidecar" }}{{ end }}
 {{- if .Values.supervisor.secrets }}{{ fail "in the combined topology a secret would be in the workload's reach" }}{{ end }}
 {{- end }}
+{{- with .Values.supervisor.upstream }}
+{{- if and (or .noProxy .byName) (not .proxy) }}{{ fail "supervisor.upstream: noProxy and byName need a proxy" }}{{ end }}
+{{- end }}
 {{- if and .Values.workspace.existingClaim (or .Values.workspace.size .Values.workspace.storageClass) }}
 {{- fail "workspace.existingClaim is there already: it has size and class" }}
 {{- end }}
