@@ -83,7 +83,7 @@ def monitor(channel):
     os._exit(0)
 
 
-async def look_up(connection, channel):
+async def look_up(ends, accepted, channel):
     """(first, one at a time, TOGETHER at a time) in µs."""
     from supervisor.egress.caller import CallerFinder
     from supervisor.egress.poller import Poller
@@ -94,13 +94,13 @@ async def look_up(connection, channel):
     finder = CallerFinder(
         poller=poller, channel=channel, diag=diag, loop=loop, hashers=ThreadPoolExecutor(1)
     )
-    ends = [(ip_address(host), port) for host, port in connection]
+    ends = [(ip_address(host), port) for host, port in ends]
 
     async def some(count):
         answers = []
         started = time.perf_counter()
         for _ in range(count):
-            finder.find(*ends, answers.append)
+            finder.find(*ends, accepted, answers.append)
         while len(answers) < count:
             if not poller.turn(0.001):
                 await asyncio.sleep(0)
@@ -119,6 +119,7 @@ def lookups(processes):
     connection = socket.create_connection(listener.getsockname())
     ends = connection.getsockname(), connection.getpeername()
     populate(processes, connection)
+    accepted, _ = listener.accept()
     connection.close()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
@@ -126,7 +127,7 @@ def lookups(processes):
         monitor(theirs)
     theirs.close()
     time.sleep(0.2)  # until the children have opened theirs
-    first, alone, together = asyncio.run(look_up(ends, ours))
+    first, alone, together = asyncio.run(look_up(ends, accepted, ours))
     return {"first, executable hashed": first, "alone": alone, "of 16 together": together}
 
 

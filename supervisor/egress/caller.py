@@ -33,9 +33,12 @@ from supervisor.egress.owner_messages import (
 from supervisor.egress.poller import LEVEL_IN, Poller
 from supervisor.kernel.netlink_exact import NetlinkExact
 from supervisor.kernel.sock_diag import End, SocketOwner, find_tcp, tcp_towards
+from supervisor.kernel.tcp_info import CLOSE_WAIT, ESTABLISHED, tcp_state
 
 if TYPE_CHECKING:
     import asyncio
+
+    from supervisor.egress.sockets import Socket
 
 # What the monitor queues (decision 24).
 MAX_PENDING = MAX_QUESTIONS
@@ -91,7 +94,7 @@ class _Search:
 class AnyCaller:
     """Where programs cannot be told apart: nobody is asked, and the policy admits everybody."""
 
-    def find(self, _local: End, _remote: End, done: Done) -> None:
+    def find(self, _local: End, _remote: End, _connection: "Socket | None", done: Done) -> None:
         """As CallerFinder's; answers at once."""
         done(Callers(callers=(Caller(),)))
 
@@ -129,14 +132,16 @@ class CallerFinder:
         channel.setblocking(False)
         poller.add(channel.fileno(), self._answered, LEVEL_IN)
 
-    def find(self, local: End, remote: End, done: Done) -> None:
+    def find(self, local: End, remote: End, connection: "Socket | None", done: Done) -> None:
         """Who holds the socket whose own end is ``local`` and whose peer is ``remote``?
 
-        ``done`` is called once, at once or later. As long as the caller keeps its end of the
-        connection open, no other socket can have these two ends, so one look is enough.
+        ``connection`` is our end of it, None once closed; ``done`` is called once, at once or
+        later. As long as the caller keeps its end open, no other socket can have these two ends, so
+        one look is enough; whether it did is seen at our end, after the look. What somebody said
+        before a reset can still be read, and his port is free for another program.
         """
         try:
-            owner = find_tcp(self._diag, local, remote) or self._renumbered(local, remote)
+            owner = self._owner(local, remote, connection)
         except OSError:  # the kernel does not say: as unknown as a socket that is gone
             owner = None
         if owner is None or owner.inode == 0:
@@ -168,6 +173,13 @@ class CallerFinder:
             for question in questions:
                 self._unanswered.discard(question.question_id)
                 self._finish(question.question_id, _unknown(CallerProblem.OVER_BUDGET))
+
+    def _owner(self, local: End, remote: End, connection: "Socket | None") -> SocketOwner | None:
+        owner, states = find_tcp(self._diag, local, remote), (ESTABLISHED, CLOSE_WAIT)
+        if owner is None:
+            # A client that has closed is not among those that are found.
+            owner, states = self._renumbered(local, remote), (ESTABLISHED,)
+        return owner if connection is not None and tcp_state(connection) in states else None
 
     def _renumbered(self, local: End, remote: End) -> SocketOwner | None:
         """The client whose port the kernel changed on the way to us.

@@ -141,7 +141,7 @@ class HttpSession:
             case Decide():
                 self._asked = command
                 if self._callers is None:
-                    self._service.finder.find(*self._ends, self._caller_found)
+                    self._service.finder.find(*self._ends, self._client.sock, self._caller_found)
                 else:
                     self._run(self._talk.decided(self._decide(command)))
             case Record():

@@ -17,6 +17,7 @@ from supervisor.egress.origin import Origin
 from supervisor.egress.poller import Poller
 from supervisor.egress.reach import Reacher
 from supervisor.egress.relay import End, Relay
+from supervisor.egress.sockets import Socket
 from supervisor.kernel.sock_diag import End as SocketEnd
 
 
@@ -63,7 +64,9 @@ Report = Opened | Refused | TunnelEnded | RequestEnded | Shed | NameRefused
 class Finder(Protocol):
     """Who finds the programs behind a connection (supervisor.egress.caller.CallerFinder)."""
 
-    def find(self, local: SocketEnd, remote: SocketEnd, done: Done) -> None:
+    def find(
+        self, local: SocketEnd, remote: SocketEnd, connection: Socket | None, done: Done
+    ) -> None:
         """Call ``done`` once."""
 
     def sweep(self) -> None:

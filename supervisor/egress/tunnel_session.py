@@ -80,7 +80,7 @@ class TunnelSession:
     def _obey(self, command: Command) -> None:
         match command:
             case FindCaller():
-                self._service.finder.find(*self._ends, self._caller_found)
+                self._service.finder.find(*self._ends, self._client.sock, self._caller_found)
             case Reach(target, granted):
                 self._service.reacher.reach(target, granted.addresses, self._reached)
             case Opened() | Refused():

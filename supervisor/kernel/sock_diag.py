@@ -13,8 +13,9 @@ from supervisor.kernel.netlink_exact import NetlinkExact
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
-# <net/tcp_states.h>; the lookup falls back to a listener on the port, which is nobody's connection.
-TCP_LISTEN = 10
+# <net/tcp_states.h>; the lookup falls back to a listener on the port, which is nobody's connection,
+# and finds who only dials from a port whose connection another socket had.
+TCP_SYN_SENT, TCP_LISTEN = 2, 10
 
 Address = IPv4Address | IPv6Address
 End = tuple[Address, int]
@@ -43,7 +44,7 @@ def open_sock_diag(fd: int | None = None) -> NetlinkExact:
 
 
 def find_tcp(diag: NetlinkExact, local: End, remote: End) -> SocketOwner | None:
-    """The socket that has ``local`` as its own end and ``remote`` as its peer; None if none has.
+    """The connected socket that has ``local`` as its own end and ``remote`` as its peer, or None.
 
     Raises SyscallError.
     """
@@ -54,7 +55,7 @@ def find_tcp(diag: NetlinkExact, local: End, remote: End) -> SocketOwner | None:
     if reply is None:
         return None
     fields = _REPLY.unpack_from(reply[1])
-    if fields[1] == TCP_LISTEN or fields[4:6] != identity[:2]:
+    if fields[1] in (TCP_SYN_SENT, TCP_LISTEN) or fields[4:6] != identity[:2]:
         return None
     return SocketOwner(uid=fields[13], inode=fields[14])
 

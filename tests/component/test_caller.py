@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 import socket
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
@@ -31,6 +32,18 @@ def ends(sock):
     return (ip_address(near), near_port), (ip_address(far), far_port)
 
 
+RESET = struct.pack("ii", 1, 0)
+
+
+def bound_pair(listener, own):
+    """A connection from a port of choice: the client's end, and the accepted one."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    client.bind(own)
+    client.connect(listener.getsockname())
+    return client, listener.accept()[0]
+
+
 class Finding:
     """A finder inside a running loop, with a played monitor."""
 
@@ -52,9 +65,9 @@ class Finding:
         )
         return self
 
-    async def find(self, sock):
+    async def find(self, sock, accepted):
         answer = asyncio.get_running_loop().create_future()
-        self.finder.find(*ends(sock), answer.set_result)
+        self.finder.find(*ends(sock), accepted, answer.set_result)
         async with asyncio.timeout(20):
             return await answer
 
@@ -81,8 +94,8 @@ def run(scenario):
 def test_the_holder_s_program_comes_with_its_digest_and_is_hashed_once(pair):
     async def scenario():
         async with Finding() as finding:
-            first = await finding.find(pair[0])
-            again = await finding.find(pair[0])
+            first = await finding.find(*pair)
+            again = await finding.find(*pair)
             assert first == again
             (caller,) = first.callers
             assert (caller.binary, caller.digests, caller.problem) == (EXE, (digest(EXE),), None)
@@ -99,7 +112,7 @@ def test_every_holder_is_reported(pair):
 
     async def scenario():
         async with Finding(two) as finding:
-            callers = (await finding.find(pair[0])).callers
+            callers = (await finding.find(*pair)).callers
             assert [caller.binary for caller in callers] == [EXE, shutil.which("true")]
 
     run(scenario)
@@ -119,7 +132,7 @@ def test_what_the_monitor_could_not_find_is_a_problem(pair, outcome, problem):
             return (Answer(question_id=question.question_id, outcome=outcome), [])
 
         async with Finding(reply) as finding:
-            assert (await finding.find(pair[0])).callers[0].problem is problem
+            assert (await finding.find(*pair)).callers[0].problem is problem
 
     run(scenario)
 
@@ -130,7 +143,7 @@ def test_a_socket_that_is_gone_is_not_asked_for(pair):
             local, remote = ends(pair[0])
             pair[0].close()
             answer = asyncio.get_running_loop().create_future()
-            finding.finder.find(local, remote, answer.set_result)
+            finding.finder.find(local, remote, pair[1], answer.set_result)
             assert answer.result().callers[0].problem is CallerProblem.VANISHED
             assert finding.monitor.asked == []
 
@@ -146,10 +159,10 @@ def test_a_program_that_was_replaced_is_reported_as_changed(pair, tmp_path):
 
     async def scenario():
         async with Finding(reply) as finding:
-            first = await finding.find(pair[0])
+            first = await finding.find(*pair)
             assert first.callers[0].problem is None
             shutil.copy(shutil.which("false"), program)
-            second = await finding.find(pair[0])
+            second = await finding.find(*pair)
             assert second.callers[0].problem is CallerProblem.CHANGED
 
     run(scenario)
@@ -158,7 +171,7 @@ def test_a_program_that_was_replaced_is_reported_as_changed(pair, tmp_path):
 def test_missing_descriptors_are_unreadable_programs(pair):
     async def scenario():
         async with Finding(lambda question: (found(question, os.getpid())[0], [])) as finding:
-            assert (await finding.find(pair[0])).callers[0].problem is CallerProblem.UNREADABLE
+            assert (await finding.find(*pair)).callers[0].problem is CallerProblem.UNREADABLE
 
     run(scenario)
 
@@ -173,7 +186,9 @@ def test_a_burst_is_asked_about_in_order_and_never_more_than_the_monitor_takes(p
     async def scenario():
         async with Finding(slowly) as finding:
             for number in range(200):
-                finding.finder.find(*ends(pair[0]), lambda who, n=number: order.append((n, who)))
+                finding.finder.find(
+                    *ends(pair[0]), pair[1], lambda who, n=number: order.append((n, who))
+                )
             while len(order) < 200:
                 await asyncio.sleep(0.001)
                 if waiting:
@@ -198,7 +213,7 @@ def test_what_waits_too_long_or_beyond_the_bound_is_over_budget(pair, monkeypatc
                 def done(callers):
                     problems[name] = callers.callers[0].problem
 
-                finding.finder.find(*ends(pair[0]), done)
+                finding.finder.find(*ends(pair[0]), pair[1], done)
 
             def wait(seconds):
                 finding.poller.now += seconds
@@ -229,12 +244,12 @@ def test_a_program_that_cannot_be_taken_for_want_of_descriptors_is_over_budget(p
 
             finding.monitor.reply = without_descriptors
             try:
-                problem = (await finding.find(pair[0])).callers[0].problem
+                problem = (await finding.find(*pair)).callers[0].problem
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             assert problem is CallerProblem.OVER_BUDGET
             finding.monitor.reply = finding.monitor.this_process
-            assert (await finding.find(pair[0])).callers[0].problem is None
+            assert (await finding.find(*pair)).callers[0].problem is None
 
     run(scenario)
 
@@ -242,10 +257,10 @@ def test_a_program_that_cannot_be_taken_for_want_of_descriptors_is_over_budget(p
 def test_no_descriptor_is_left_behind(pair):
     async def scenario():
         async with Finding() as finding:
-            await finding.find(pair[0])
+            await finding.find(*pair)
             before = len(os.listdir("/proc/self/fd"))
             for _ in range(20):
-                await finding.find(pair[0])
+                await finding.find(*pair)
             assert len(os.listdir("/proc/self/fd")) == before
 
     run(scenario)
@@ -260,3 +275,37 @@ def test_the_end_of_the_monitor_is_no_error_here(pair):
             finding.finder._answered(0)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("half_closed", [False, True])
+def test_who_took_the_port_of_a_closed_connection_does_not_vouch_for_what_it_said(half_closed):
+    """The first bytes of a connection that was reset can still be read."""
+
+    async def scenario():
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client, accepted = bound_pair(listener, ("127.0.0.1", 0))
+            own = client.getsockname()
+            client.sendall(b"in another's name")
+            async with Finding() as finding:
+                if half_closed:
+                    client.shutdown(socket.SHUT_WR)
+                assert (await finding.find(client, accepted)).callers[0].problem is None
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                client.close()
+                successor, theirs = bound_pair(listener, own)
+                found_callers = await finding.find(successor, accepted)
+                assert accepted.recv(100) == b"in another's name"
+                assert (await finding.find(successor, theirs)).callers[0].problem is None
+            for sock in (accepted, successor, theirs):
+                sock.close()
+        assert found_callers.callers[0].problem is CallerProblem.VANISHED
+
+    run(scenario)
+
+
+def test_a_connection_of_ours_that_is_closed_has_no_caller(pair):
+    async def scenario():
+        async with Finding() as finding:
+            assert (await finding.find(pair[0], None)).callers[0].problem is CallerProblem.VANISHED
+
+    run(scenario)
