@@ -175,7 +175,8 @@ class CallerFinder:
                 self._finish(question.question_id, _unknown(CallerProblem.OVER_BUDGET))
 
     def _owner(self, local: End, remote: End, connection: "Socket | None") -> SocketOwner | None:
-        owner, states = find_tcp(self._diag, local, remote), (ESTABLISHED, CLOSE_WAIT)
+        owner = find_tcp(self._diag, local, remote)
+        states: tuple[int, ...] = (ESTABLISHED, CLOSE_WAIT)
         if owner is None:
             # A client that has closed is not among those that are found.
             owner, states = self._renumbered(local, remote), (ESTABLISHED,)
