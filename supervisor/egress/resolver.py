@@ -32,7 +32,8 @@ PORT = 53
 TOTAL_S = 8.0
 # Each is at most two sockets.
 MAX_ACTIVE = 64
-# Those wait for a place; more are refused, so that a burst of lookups cannot grow without end.
+# Names that are looked up at once, or wait for a place; more are refused, so that a burst of lookups
+# cannot grow without end. Any number of connections share the lookup of their name.
 MAX_QUEUED = 256
 # Forged or late packets that one wait passes over.
 MAX_STRAY = 32
@@ -70,7 +71,7 @@ class Resolver:
         self._port = port
         self._clock = clock
         self._places = asyncio.Semaphore(MAX_ACTIVE)
-        self._waiting = 0
+        self._lookups: dict[str, asyncio.Future[Found]] = {}
         self._cache: dict[str, _Remembered] = {}
 
     def remembered(self, name: str) -> tuple[Address, ...] | None:
@@ -85,18 +86,35 @@ class Resolver:
         known = self.remembered(name)
         if known is not None:
             return known
-        if self._waiting >= MAX_QUEUED:
+        running = self._lookups.get(name)
+        found = await (self._look_up(name) if running is None else asyncio.shield(running))
+        return found.addresses
+
+    async def _look_up(self, name: str) -> Found:
+        """Ask, for everybody who wants this name meanwhile."""
+        if len(self._lookups) >= MAX_QUEUED:
             raise ResolverBusyError(f"{MAX_QUEUED} lookups are waiting already")
-        self._waiting += 1
+        shared = self._lookups[name] = asyncio.get_running_loop().create_future()
+        try:
+            found = await self._within_time(name)
+        except ResolveError as error:
+            shared.set_exception(error)
+            shared.exception()  # raised here; perhaps nobody else waits
+            raise
+        else:
+            shared.set_result(found)
+        finally:
+            del self._lookups[name]
+            shared.cancel()  # for who waits, where this task was cancelled
+        self._remember(name, found)
+        return found
+
+    async def _within_time(self, name: str) -> Found:
         try:
             async with asyncio.timeout(TOTAL_S), self._places:
-                found = await self._rounds(name)
+                return await self._rounds(name)
         except TimeoutError:
             raise ResolveError(f"no answer within {TOTAL_S:g} s") from None
-        finally:
-            self._waiting -= 1
-        self._remember(name, found)
-        return found.addresses
 
     def _remember(self, name: str, found: Found) -> None:
         self._cache.pop(name, None)

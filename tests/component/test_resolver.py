@@ -190,3 +190,36 @@ def test_the_memory_of_answers_is_bounded(serve, monkeypatch):
         assert names.remembered("only6.example.com") == (V6,)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", ["api.example.com", "missing.example.com"])
+def test_who_wants_a_name_that_is_being_looked_up_shares_the_answer(serve, monkeypatch, name):
+    monkeypatch.setattr(module, "MAX_QUEUED", 1)
+    server = serve(answering(TABLE))
+
+    async def run():
+        names = resolver(server)
+        wanted = (names.resolve(name) for _ in range(300))
+        got = await asyncio.gather(*wanted, return_exceptions=True)
+        assert len({str(one) for one in got}) == 1
+        return got[0]
+
+    got = asyncio.run(run())
+    assert len(server.asked) == 2
+    assert isinstance(got, ResolveError) if name.startswith("missing") else set(got) == {V4, V6}
+
+
+def test_who_gives_up_takes_the_answer_from_nobody(serve):
+    server = serve(answering(TABLE))
+
+    async def run():
+        names = resolver(server)
+        first, second, third = (
+            asyncio.create_task(names.resolve("api.example.com")) for _ in range(3)
+        )
+        await asyncio.sleep(0)
+        second.cancel()
+        assert set(await first) == set(await third) == {V4, V6}
+        assert second.cancelled()
+
+    asyncio.run(run())
