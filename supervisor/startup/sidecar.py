@@ -66,7 +66,7 @@ def _run(settings: PodSettings, log: Log) -> int:
 def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     privileged = check_privileges(settings.egress_uid)
     control = directory.claim(settings.shared)
-    upstream = obtain_upstream(settings.upstream)
+    upstream = obtain_upstream(settings.upstream, beside_workload=False)
     loaded = load_policy(settings)
     degraded = () if privileged else degradations(loaded)
     fence = _open(settings, loaded, control, privileged=privileged)
