@@ -31,6 +31,7 @@ from supervisor.fence.rules import (
     judges,
     redirects,
     refuse,
+    source_ports,
 )
 from supervisor.kernel.ruleset import (
     Carries,
@@ -45,7 +46,7 @@ from supervisor.kernel.ruleset import (
     Leaving,
     Mark,
     Marked,
-    NotOpening,
+    Opening,
     Owner,
     PortSet,
     Protocol,
@@ -92,7 +93,7 @@ def ruleset(
             _redirects(request),
             _output(request),
             _leaving(),
-            _input(),
+            _input(request.served),
             NO_FORWARDING,
         ),
     )
@@ -165,7 +166,7 @@ def _output(request: PodRequest) -> Chain:
         ),
         Rule(
             comment="tail of a closed egress connection",
-            matches=(Marked(EGRESS_MARK), InState((State.ESTABLISHED,)), NotOpening()),
+            matches=(Marked(EGRESS_MARK), InState((State.ESTABLISHED,)), Opening(yes=False)),
             statements=(Count(),),
             ending=Verdict.ACCEPT,
         ),
@@ -305,7 +306,7 @@ def _leaving() -> Chain:
     )
 
 
-def _input() -> Chain:
+def _input(served: Served) -> Chain:
     own_link = (
         addresses.ROUTER_ADVERTISEMENT,
         addresses.NEIGHBOUR_SOLICITATION,
@@ -313,6 +314,7 @@ def _input() -> Chain:
     )
     return judges(
         Hook.INPUT,
+        *source_ports(served),
         FROM_LOOPBACK,
         *_discovery(own_link, (addresses.LISTENER_QUERY,)),
         # Answers, and ICMP errors about them (path MTU).
