@@ -1,6 +1,7 @@
 """The sidecar pod as a whole: who reaches what, who is refused, and what the workload is left with."""
 
 import json
+import os
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,8 @@ from support.sidecar_pod import (
     sidecar_pod,
     wait_for_event,
 )
+
+from supervisor.deploy.layout import SECRETS
 
 GET = """get() { (exec 3<>/dev/tcp/$1/$2 && printf 'GET / HTTP/1.1\\r\\nHost: %s:%s\\r\\n\\r\\n' $1 $2 >&3 \
 && timeout 2 cat <&3) 2>/dev/null | tail -n1; }; """
@@ -235,17 +238,34 @@ def test_a_blocked_attempt_is_told_in_the_sidecar_and_each_half_answers_who_ente
         assert json.loads(proved.stdout)["proof"]["surprises"] == []
 
 
+def proxy_secret(tmp_path):
+    """As a pod with an fsGroup has it: the workload's group may read it, where it is mounted."""
+    place = tmp_path / "secret"
+    place.mkdir(mode=0o755)
+    (place / "credentials").write_text("jo:hunter2")
+    os.chown(place / "credentials", 0, GID)
+    (place / "credentials").chmod(0o440)
+    return place
+
+
 def test_the_sidecar_is_what_stands_behind_a_corporate_proxy(tmp_path):
     with sidecar_pod(tmp_path) as pod:
         pod.net_init().checked()
         through = f"--upstream-proxy=http://{pod.upstream.address}:{PROXY_PORT}"
-        sidecar = pod.sidecar(through)
+        secret = proxy_secret(tmp_path)
+        sidecar = pod.sidecar(
+            through,
+            f"--upstream-proxy-credentials={SECRETS}/corp/credentials",
+            options=(f"--volume={secret}:{SECRETS}/corp:ro",),
+        )
         asked = pod.upstream.start_proxy()
-        agent = pod.agent("bash", "-c", GET + f"get {NAME} {PORT}")
+        agent = pod.agent("bash", "-c", GET + f"get {NAME} {PORT}; ls {SECRETS}")
 
-        assert (agent.wait(), sidecar.wait()) == (0, 0)
+        assert (agent.wait(), sidecar.wait()) == (2, 2)  # ls: there is no such directory
         assert agent.logs().stdout.strip() == "upstream"
         assert asked == [f"CONNECT {pod.upstream.address}:{PORT}"]
+        assert wait_for_event(sidecar, "egress.upstream")["has_credentials"]
+        assert "hunter2" not in agent.logs().output + sidecar.logs().output
         refused = pod.agent("true", role="told-too", arguments=(through,))
         assert refused.wait() == 125
         assert refusal(refused)["code"] == "upstream.sidecars"
