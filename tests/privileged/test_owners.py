@@ -298,6 +298,29 @@ def test_a_program_that_does_not_have_the_connection_is_not_named_for_its_predec
     assert (answer.outcome, answer.executables) == (Outcome.VANISHED, ())
 
 
+def test_a_program_and_its_path_are_of_one_moment(monkeypatch):
+    """It executes another one after its program was opened: the path is still that of the file."""
+    really_open = os.open
+
+    def body():
+        inode, pid, go_on = connection_of_an_executing_process(inherits=True)
+
+        def then_execute(path, *arguments, **where):
+            descriptor = really_open(path, *arguments, **where)
+            if path == "exe":
+                os.write(go_on, b".")
+                while os.readlink(f"/proc/{pid}/exe") != "/usr/bin/sleep":
+                    pass
+            return descriptor
+
+        monkeypatch.setattr(os, "open", then_execute)
+        found = answered(Owners(), Question(question_id=1, inode=inode, uid=WORKLOAD))
+        (path,), (descriptor,) = found.answer.executables, found.descriptors
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+
+    assert in_child(body)
+
+
 def test_without_any_other_capability_the_workload_is_looked_into_as_itself():
     def body():
         sock, pids = held_by(1)
