@@ -42,6 +42,10 @@ AGAIN_AFTER_S = (0.002, 0.006, 0.014, 0.028)
 QUEUED = MAX_QUESTIONS  # that wait; egress asks no more at once
 DESCRIPTORS_PER_STEP = 256  # between two looks at the clock
 LOOK_EVERY_S = 0.001  # at the clock of CPU time, which costs as much as two descriptors
+# A search this long that had several questions was one of a burst: the next begins as long after
+# it as it took, with the questions that came meanwhile. So each costs less, and a workload of many
+# processes leaves the monitor half of its time.
+LONG_S = 0.001
 
 
 class _Problem(Exception):  # noqa: N818 - never leaves this module
@@ -116,12 +120,15 @@ class Owners:
         self._ours = ours
         self._waiting: list[_Asked] = []
         self._search: _Search | None = None
+        self._rests_until = 0.0
 
     def deadline(self) -> float | None:
         """The monotonic time at which ``work`` has something to do; in the past: at once."""
         if self._search is not None:
             return 0.0
-        return min((one.due for one in self._waiting), default=None)
+        if not self._waiting:
+            return None
+        return max(self._rests_until, min(one.due for one in self._waiting))
 
     def ask(self, question: Question) -> Found | None:
         """Queue a question; an answer only where the queue is full."""
@@ -145,10 +152,12 @@ class Owners:
                 self._search = None
                 yield from self._conclude(search)
             now = time.monotonic()
+            if is_over and search.spent_s >= LONG_S and len(search.asked) > 1:
+                self._rests_until = now + search.spent_s
 
     def _begin(self, now: float) -> _Search | None:
         due = [one for one in self._waiting if one.due <= now]
-        if not due:
+        if not due or now < self._rests_until:
             return None
         self._waiting = [one for one in self._waiting if one.due > now]
         wanted: _Wanted = {}

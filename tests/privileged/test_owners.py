@@ -371,6 +371,23 @@ def test_a_question_that_comes_during_a_search_waits_for_the_next():
     assert in_child(body) == (True, Outcome.FOUND)
 
 
+def test_after_a_long_search_of_several_the_next_one_waits_for_more_questions(monkeypatch):
+    monkeypatch.setattr(owners, "LONG_S", 0.0)
+
+    def body():
+        first, pids = held_by(1)
+        asked = Owners()
+        due = []
+        for questions in (1, 2, 1):
+            for number in range(questions):
+                asked.ask(question(first, number))
+            due.append(asked.deadline())
+            answers = answers_of(asked)
+        return due[:2] == [0.0, 0.0], due[2] > 0.0, [h.pid for h in answers[0].holders] == pids
+
+    assert in_child(body) == (True, True, True)
+
+
 def test_a_process_with_very_many_descriptors_costs_the_budget_not_the_monitor(monkeypatch):
     monkeypatch.setattr(owners, "BUDGET_S", 0.0)
 
