@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
 from supervisor.egress.owner_messages import (
@@ -41,6 +42,9 @@ BUDGET_S = (
 AGAIN_AFTER_S = (0.002, 0.006, 0.014, 0.028)
 QUEUED = MAX_QUESTIONS  # that wait; egress asks no more at once
 DESCRIPTORS_PER_STEP = 256  # between two looks at the clock
+# At one process, while descriptors that it had go away under the look: a busy one loses one in
+# every tenth look, so this many in a row are no accident.
+LOOKS_AT_ONE = 4
 LOOK_EVERY_S = 0.001  # at the clock of CPU time, which costs as much as two descriptors
 # A search this long that had several questions was one of a burst: the next begins as long after
 # it as it took, with the questions that came meanwhile. So each costs less, and a workload of many
@@ -82,6 +86,16 @@ class _Asked:
     def pids(self) -> tuple[int, ...]:
         """Of the holders."""
         return tuple(held.pid for held in self.holders)
+
+
+class _Seen(Enum):
+    """Of a process' descriptors. A table that is empty, or loses one while we look, may be one that
+    is being given up.
+    """
+
+    ALL = "all"
+    PART = "part"
+    NOTHING = "nothing"
 
 
 # By what a descriptor's link says.
@@ -258,18 +272,23 @@ def _look_at(pid: int, wanted: _Wanted, is_suspect: Callable[[int, int], bool]) 
     """Look through the descriptors of one process; notes it as holder of what it has."""
     held: dict[str, str] = {}
     try:
-        is_whole = yield from _read_links(f"/proc/{pid}/fd", wanted, held)
-        if not is_whole and not procfs.has_memory(pid):
-            yield from _look_behind(pid, wanted)
+        for left in reversed(range(LOOKS_AT_ONE)):
+            seen = yield from _read_links(f"/proc/{pid}/fd", wanted, held)
+            if seen is _Seen.ALL:
+                return
+            if not procfs.has_memory(pid):
+                yield from _look_behind(pid, wanted)
+                return
+            # It moves its descriptors about: the socket may be wherever we do not look.
+            if seen is _Seen.PART and not left:
+                _refuse_suspected(pid, wanted, is_suspect)
     except (FileNotFoundError, ProcessLookupError):
         return  # it ended; a process that starts later got the socket from one that we still see
     except PermissionError:
         if not procfs.has_memory(pid):
             yield from _look_behind(pid, wanted)
         else:
-            # Else a kernel thread or another container's: nobody gave it a socket of the workload.
-            suspected = {one.question.uid for several in wanted.values() for one in several}
-            _refuse(wanted, wanted, {uid for uid in suspected if is_suspect(pid, uid)})
+            _refuse_suspected(pid, wanted, is_suspect)
     finally:
         for link, descriptor in held.items():
             for one in wanted[link]:
@@ -278,31 +297,29 @@ def _look_at(pid: int, wanted: _Wanted, is_suspect: Callable[[int, int], bool]) 
 
 def _read_links(
     directory: str, wanted: _Wanted, held: dict[str, str]
-) -> Generator[None, None, bool]:
+) -> Generator[None, None, _Seen]:
     """Add to ``held`` which of ``wanted`` are among the descriptors in ``directory``, and as what.
 
     The directory is opened once: every link in it is cheaper then, and of one process.
-    Returns whether nothing was missed: a table that is empty, or loses a descriptor while we look, may
-    be one that is being given up.
     """
     table = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         names = os.listdir(table)
         names.reverse()  # a new connection is among the last
-        is_whole = bool(names)
+        seen = _Seen.ALL if names else _Seen.NOTHING
         for start in range(0, len(names), DESCRIPTORS_PER_STEP):
             yield
             for name in names[start : start + DESCRIPTORS_PER_STEP]:
                 try:
                     link = os.readlink(name, dir_fd=table)
                 except FileNotFoundError:  # closed since it was listed
-                    is_whole = False
+                    seen = _Seen.PART
                     continue
                 if link in wanted:
                     held[link] = name
                     if len(held) == len(wanted):
-                        return True  # what else this process has does not matter
-        return is_whole
+                        return _Seen.ALL  # what else this process has does not matter
+        return seen
     finally:
         os.close(table)
 
@@ -324,6 +341,14 @@ def _look_behind(pid: int, wanted: _Wanted) -> Iterator[None]:
                 _refuse(wanted, wanted)
         finally:
             _refuse(wanted, hidden)
+
+
+def _refuse_suspected(pid: int, wanted: _Wanted, is_suspect: Callable[[int, int], bool]) -> None:
+    """It could not be looked at. A kernel thread or another container's process is no suspect:
+    nobody gave it a socket of the workload.
+    """
+    suspected = {one.question.uid for several in wanted.values() for one in several}
+    _refuse(wanted, wanted, {uid for uid in suspected if is_suspect(pid, uid)})
 
 
 def _refuse(wanted: _Wanted, links: Iterable[str], uids: Collection[int] | None = None) -> None:

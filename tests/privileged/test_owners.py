@@ -1,6 +1,8 @@
 """The monitor's answer to "who holds this socket", on real processes."""
 
+import itertools
 import os
+import signal
 import socket
 import sys
 import time
@@ -319,6 +321,68 @@ def test_a_program_and_its_path_are_of_one_moment(monkeypatch):
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
 
     assert in_child(body)
+
+
+@pytest.mark.parametrize(
+    ("moves", "expected"),
+    [(1, (Outcome.FOUND, True)), (1000, (Outcome.UNREADABLE, False))],
+    ids=["once", "each time that it is looked at"],
+)
+def test_a_holder_that_moves_its_descriptor_is_not_overlooked(monkeypatch, moves, expected):
+    """It would leave the connection to another holder, which policy may allow."""
+    really_list = os.listdir
+
+    def body():
+        sock, still = held_by(1)
+        asked_to, ask = os.pipe()
+        done, tell = os.pipe()
+        moving = os.fork()
+        if moving == 0:
+            os.setresuid(WORKLOAD, WORKLOAD, WORKLOAD)
+            prctl_set_dumpable(1)
+            number = sock.fileno()
+            os.write(tell, b".")
+            while os.read(asked_to, 1):
+                before, number = number, os.dup(number)
+                os.close(before)
+                os.write(tell, b".")
+        os.read(done, 1)
+        left = iter(range(moves))
+
+        def list_and_move(where):
+            names = really_list(where)
+            is_table = isinstance(where, int)
+            if is_table and os.readlink(f"/proc/self/fd/{where}") == f"/proc/{moving}/fd":
+                for _ in itertools.islice(left, 1):
+                    os.write(ask, b".")
+                    os.read(done, 1)
+            return names
+
+        monkeypatch.setattr(os, "listdir", list_and_move)
+        answer = answered(Owners(), question(sock)).answer
+        return answer.outcome, {h.pid for h in answer.holders} == {*still, moving}
+
+    assert in_child(body) == expected
+
+
+def test_a_process_without_any_descriptor_is_no_obstacle():
+    def body():
+        sock, pids = held_by(1)
+        ready, write_end = os.pipe()
+        bare = os.fork()
+        if bare == 0:
+            os.setresuid(WORKLOAD, WORKLOAD, WORKLOAD)
+            prctl_set_dumpable(1)
+            os.write(write_end, b".")
+            os.closerange(0, 4096)
+            signal.pause()
+        os.read(ready, 1)
+        while os.listdir(f"/proc/{bare}/fd"):
+            pass
+        answer = answered(Owners(), question(sock)).answer
+        return answer.outcome, [h.pid for h in answer.holders] == pids
+
+    assert in_child(body) == (Outcome.FOUND, True)
 
 
 def test_without_any_other_capability_the_workload_is_looked_into_as_itself():
