@@ -93,8 +93,7 @@ def test_a_responder_without_descriptors_is_replaced_and_its_words_are_told(upst
         take_descriptors(helper(running_sandbox, "responder"))
 
         with socket.socket(socket.AF_UNIX) as asking:
-            asking.connect(str(place / "s"))
-            asking.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            asking.connect(str(place / "s"))  # that is handed on: one descriptor too many
 
             fault = told(running_sandbox, "helper.fault")
         assert (fault["helper"], fault["code"]) == ("responder", "monitor.helper-failed")
