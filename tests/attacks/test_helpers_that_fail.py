@@ -10,7 +10,7 @@ import pytest
 from support.forms import POD, USER_NAMESPACE
 from support.records import records_in
 from support.sites import ZONE
-from support.trying import DEADLINE_S, TRYING, children_of, sandbox, status_of, upstreams_of
+from support.trying import DEADLINE_S, TRYING, children_of, sandbox, status_of
 
 from supervisor.fence.request import Served
 
@@ -36,12 +36,6 @@ crowded(("127.0.0.1", {Served().proxy}), b"")
 for sock in crowd:
     sock.close()
 """
-
-
-@pytest.fixture(scope="module")
-def upstreams(tmp_path_factory):
-    with upstreams_of(tmp_path_factory.mktemp("upstreams")) as made:
-        yield made
 
 
 @pytest.mark.parametrize("form", [USER_NAMESPACE, POD], ids=lambda form: form.name)

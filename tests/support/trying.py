@@ -17,7 +17,6 @@ from support.podman import running
 from support.records import events_of
 from support.sandbox import ENTRYPOINT, command_line, mounts
 from support.sites import ZONE
-from support.upstreams import Upstreams
 
 TRYING = f"""
 import socket, time
@@ -103,16 +102,6 @@ def status_of(pid):
 
 def children_of(pid):
     return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-
-
-@contextlib.contextmanager
-def upstreams_of(directory):
-    """The outside, with the names that ``policy`` takes."""
-    directory.chmod(0o755)
-    made = Upstreams(directory)
-    made.table[f"held.{ZONE}", "A"] = made.table[f"echo.{ZONE}", "A"]
-    yield made
-    made.close()
 
 
 @contextlib.contextmanager

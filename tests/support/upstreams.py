@@ -38,7 +38,10 @@ METADATA = "169.254.169.254"
 ETH_P_ALL = 3  # linux/if_ether.h
 BANNER = b"SSH-2.0-standin\r\n"
 NAMES = (
-    *(f"{label}.{ZONE}" for label in ("pypi", "npm", "deb", "git", "echo", "other", "db", "ssh")),
+    *(
+        f"{label}.{ZONE}"
+        for label in ("pypi", "npm", "deb", "git", "echo", "held", "other", "db", "ssh")
+    ),
     f"wide.public.{ZONE}",
 )
 
@@ -262,6 +265,19 @@ class Upstreams:
             self._database.wait(DEADLINE_S)
             shutil.rmtree(self._database_files)
         self.outside.close()
+
+
+@contextlib.contextmanager
+def open_upstreams() -> Iterator[Upstreams]:
+    """An outside for as long as the block lasts."""
+    # Not below pytest's own directory, which no other user may enter.
+    with tempfile.TemporaryDirectory(prefix="sandbox-test-upstreams-") as directory:
+        Path(directory).chmod(0o755)
+        made = Upstreams(Path(directory))
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def echo(near: socket.socket) -> None:
