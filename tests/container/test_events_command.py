@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from support.acceptance import POLICY_FILE, write_policy
 from support.podman import environment
 from support.sandbox import ENTRYPOINT, sandbox
+from support.waiting import DEADLINE_S, until
 
-DEADLINE_S = 45.0
 POLICY = """\
 version: 1
 network_policies:
@@ -46,14 +46,6 @@ def followed(container, *words, seconds):
         time.sleep(seconds)
         running.terminate()
         return running.communicate(timeout=DEADLINE_S)[0].decode("ascii").splitlines()
-
-
-def until(condition):
-    end = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.2)
-    return found
 
 
 def asked(container, *words):

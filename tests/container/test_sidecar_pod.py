@@ -7,7 +7,7 @@ import psutil
 import pytest
 from support.podman import podman
 from support.records import events_of
-from support.sandbox import ENTRYPOINT, fields_of, wait_for
+from support.sandbox import ENTRYPOINT, events, fields_of, wait_for, wait_for_event
 from support.sidecar_pod import (
     EGRESS,
     GID,
@@ -19,9 +19,7 @@ from support.sidecar_pod import (
     SHARED,
     UID,
     UNAWARE,
-    events,
     sidecar_pod,
-    wait_for_event,
 )
 
 GET = """get() { (exec 3<>/dev/tcp/$1/$2 && printf 'GET / HTTP/1.1\\r\\nHost: %s:%s\\r\\n\\r\\n' $1 $2 >&3 \

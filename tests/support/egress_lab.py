@@ -184,7 +184,7 @@ class Lab:
         async def main():
             self.loop = asyncio.get_running_loop()
             self.egress = Egress(self.descriptors, self.setup, self.events.append)
-            self.loop.call_later(0.05, self._started.set)
+            self.loop.call_soon(self._started.set)
             await self.egress.run()
 
         try:

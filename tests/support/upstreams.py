@@ -28,6 +28,7 @@ from supervisor.kernel.libc import check, libc
 from support.certificates import write_certificates
 from support.nameserver import NameServer, answering
 from support.sites import ZONE, Handler, write_sites
+from support.waiting import until
 
 CLONE_NEWNET = 0x40000000
 DEADLINE_S = 30.0
@@ -245,18 +246,7 @@ class Upstreams:
                 line, user="postgres", cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
         )
-        self._await_port(5432)
-
-    def _await_port(self, port: int) -> None:
-        end = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                self.outside.do(lambda: socket.create_connection((SERVER, port), 1).close())
-            except OSError:
-                assert time.monotonic() < end, f"nobody serves port {port}"
-                time.sleep(0.05)
-            else:
-                return
+        until(lambda: self._connects((SERVER, 5432)), lambda: "PostgreSQL did not start")
 
     def close(self) -> None:
         """End what is not a thread."""
