@@ -27,6 +27,7 @@ from supervisor.fence.rules import (
     judges,
     redirects,
     refuse,
+    source_ports,
 )
 from supervisor.kernel.ruleset import (
     Carries,
@@ -41,7 +42,7 @@ from supervisor.kernel.ruleset import (
     Leaving,
     Mark,
     Marked,
-    NotOpening,
+    Opening,
     Owner,
     PortSet,
     Protocol,
@@ -83,7 +84,13 @@ def ruleset(
     return Table(
         name=TABLE,
         sets=port_sets(request, taken_tcp, taken_udp),
-        chains=(_zones(request), _redirects(request), _output(request), _input(), NO_FORWARDING),
+        chains=(
+            _zones(request),
+            _redirects(request),
+            _output(request),
+            _input(request.served),
+            NO_FORWARDING,
+        ),
     )
 
 
@@ -149,7 +156,7 @@ def _output(request: PodRequest) -> Chain:
         ),
         Rule(
             comment="tail of a closed egress connection",
-            matches=(Marked(EGRESS_MARK), InState((State.ESTABLISHED,)), NotOpening()),
+            matches=(Marked(EGRESS_MARK), InState((State.ESTABLISHED,)), Opening(yes=False)),
             statements=(Count(),),
             ending=Verdict.ACCEPT,
         ),
@@ -278,7 +285,7 @@ def _only_open() -> tuple[Rule, ...]:
     return (*opened, answers)
 
 
-def _input() -> Chain:
+def _input(served: Served) -> Chain:
     own_link = (
         addresses.ROUTER_ADVERTISEMENT,
         addresses.NEIGHBOUR_SOLICITATION,
@@ -286,6 +293,7 @@ def _input() -> Chain:
     )
     return judges(
         Hook.INPUT,
+        *source_ports(served),
         FROM_LOOPBACK,
         *_discovery(own_link, (addresses.LISTENER_QUERY,)),
         # Answers, and ICMP errors about them (path MTU).
