@@ -77,7 +77,8 @@ def monitor(channel):
     while packet := channel.recv(QUESTIONS_SIZE):
         for question in decode_questions(packet):
             owners.ask(question)
-        while owners.deadline() is not None:
+        while (due := owners.deadline()) is not None:
+            time.sleep(max(0.0, due - time.monotonic()))
             for found in owners.work():
                 socket.send_fds(channel, [encode_answer(found.answer)], found.descriptors)
     os._exit(0)

@@ -94,15 +94,15 @@ class Processes:
 
     def __init__(self):
         self._pids = []
-        self._shared = mmap.mmap(-1, mmap.PAGESIZE)  # the pids, four bytes each
+        self._shared = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("I")  # how many, and the pids
 
     def all(self):
-        pids = frozenset(memoryview(self._shared).cast("I"))
-        return pids - {0} | {1}
+        return frozenset(self._shared[1 : 1 + self._shared[0]]) | {1}
 
     def _add(self, pid):
-        self._shared[4 * len(self._pids) : 4 * len(self._pids) + 4] = pid.to_bytes(4, sys.byteorder)
         self._pids.append(pid)
+        self._shared[len(self._pids)] = pid
+        self._shared[0] = len(self._pids)
 
     def start(self, *command):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -203,6 +203,10 @@ class Admission:
         """The answer to Reach: upstream is connected."""
         if self.stage is not Stage.REACH or self.decision is None:
             raise RuntimeError(f"nothing was to be reached in stage {self.stage}")
+        # The client is told first: it goes on while the record is made, and no byte of its passes
+        # before that, because it is read later.
+        if self._is_connect:
+            self._out.append(Say(ESTABLISHED))
         self._out.append(
             Opened(
                 origin=self.origin,
@@ -211,8 +215,6 @@ class Admission:
                 decision=self.decision,
             )
         )
-        if self._is_connect:
-            self._out.append(Say(ESTABLISHED))
         self.stage = Stage.GATE
         if self._granted().tls == "skip" and not self._granted().judges_plain_requests:
             self._open()

@@ -1,8 +1,10 @@
 """From what egress reports to the events of the stream. Pure."""
 
+from functools import lru_cache
 from typing import assert_never
 
 from policy.decision import Decision
+from policy.host import Address
 from supervisor.egress import codes
 from supervisor.egress.admit import Opened, Refused
 from supervisor.egress.caller import Callers
@@ -24,6 +26,10 @@ from supervisor.events.vocabulary import (
     Verdict,
     Why,
 )
+
+# Programs that connect, and addresses that they connect from: the same few again and again.
+REMEMBERED = 1024
+_VERDICTS = {verdict.value: verdict for verdict in Verdict}
 
 
 def event_of(report: Report) -> Event:
@@ -62,7 +68,7 @@ def event_of(report: Report) -> Event:
             return _request(report)
         case NameRefused():
             why = Why.of(codes.NAME_REFUSED, report.why)
-            return DnsRefused(name=report.name, kind="any", why=why)
+            return DnsRefused(name=report.name, kind=report.kind, why=why)
         case Shed():
             return ConnectionShed(limit=report.limit, value=report.value)
         case unreachable:
@@ -73,7 +79,7 @@ def _request(report: RequestEnded) -> HttpRequest:
     record, decision = report.record, report.decision
     at = record.authority
     if record.code is None and decision is not None:
-        verdict = Verdict(decision.verdict)
+        verdict = _VERDICTS[decision.verdict]
     else:  # refused by policy, or not to be had, or no request at all: the client got our answer
         verdict = Verdict.DENY
     return HttpRequest(
@@ -87,11 +93,12 @@ def _request(report: RequestEnded) -> HttpRequest:
         rule=_rule(decision),
         bytes_up=record.bytes_up,
         bytes_down=record.bytes_down,
-        source=Endpoint(ip=str(report.client[0]), port=report.client[1]),
+        source=Endpoint(ip=_text(report.client[0]), port=report.client[1]),
         request_id=record.request_id,
     )
 
 
+@lru_cache(REMEMBERED)
 def _actors(callers: Callers | None) -> tuple[Actor, ...]:
     if callers is None:
         return ()
@@ -103,8 +110,13 @@ def _actors(callers: Callers | None) -> tuple[Actor, ...]:
     )
 
 
+@lru_cache(REMEMBERED)
+def _text(address: Address) -> str:
+    return str(address)
+
+
 def _source(origin: Origin) -> Endpoint:
-    return Endpoint(ip=str(origin.address), port=origin.port)
+    return Endpoint(ip=_text(origin.address), port=origin.port)
 
 
 def _destination(target: Target) -> Endpoint:

@@ -242,7 +242,8 @@ class Egress:
 
         streams: set[DnsStream] = set()
         names = self._names = ReportingNames(
-            service.names, lambda name, why: self._report(NameRefused(name=name, why=why))
+            service.names,
+            lambda name, kind, why: self._report(NameRefused(name=name, kind=kind, why=why)),
         )
 
         def keep(stream: DnsStream) -> None:

@@ -31,8 +31,10 @@ class Metric:
 
     def add(self, *labels: str, amount: float = 1.0) -> None:
         """Count. A counter's amount is never negative."""
-        key = self._key(labels)
-        self._values[key] = self._values.get(key, 0.0) + amount
+        if labels not in self._values:
+            labels = self._key(labels)
+            self._values.setdefault(labels, 0.0)
+        self._values[labels] += amount
 
     def set(self, value: float, *labels: str) -> None:
         """Set a gauge."""

@@ -7,6 +7,7 @@ import os
 from typing import NamedTuple
 
 PAGE = 64 * 1024  # a status with 65536 groups is longer: refused rather than half read
+STAT = 4096  # a stat has 52 numbers and a name of at most 64 bytes
 
 
 class Status(NamedTuple):
@@ -80,7 +81,27 @@ def parse_stat(text: bytes) -> tuple[str, int]:
 
 def read_start_and_parent(pid: int) -> tuple[int, int]:
     """Start time (clock ticks after boot: with the pid, the process itself) and parent pid."""
-    text = read_small(f"/proc/{pid}/stat")
+    process = open_process(pid)
+    try:
+        return start_and_parent_of(process)
+    finally:
+        os.close(process)
+
+
+def open_process(pid: int) -> int:
+    """The directory of a process, to be closed. What is looked up in it is of that process or not
+    there, also once another one has its number.
+    """
+    return os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def start_and_parent_of(process: int) -> tuple[int, int]:
+    """As read_start_and_parent, of a process whose directory is open."""
+    descriptor = os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+    try:
+        text = os.read(descriptor, STAT)  # whole: what is made in one piece is read in one
+    finally:
+        os.close(descriptor)
     fields = text[text.rindex(b")") + 2 :].split()
     return int(fields[19]), int(fields[1])
 

@@ -40,7 +40,8 @@ class State(Enum):
 class Leaving(NamedTuple):
     """The packet goes out through this interface.
 
-    After a redirect this is still the interface it would have gone out through before.
+    In an output chain this is, after a redirect, still the interface it would have gone out through
+    before; in a postrouting chain it is the one that it really leaves by.
     """
 
     interface: str
@@ -233,6 +234,7 @@ class Hook(Enum):
     INPUT = 1
     FORWARD = 2
     OUTPUT = 3
+    POSTROUTING = 4
 
 
 class Chain(NamedTuple):

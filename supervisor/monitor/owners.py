@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
 from supervisor.egress.owner_messages import (
@@ -41,7 +42,14 @@ BUDGET_S = (
 AGAIN_AFTER_S = (0.002, 0.006, 0.014, 0.028)
 QUEUED = MAX_QUESTIONS  # that wait; egress asks no more at once
 DESCRIPTORS_PER_STEP = 256  # between two looks at the clock
+# At one process, while descriptors that it had go away under the look: a busy one loses one in
+# every tenth look, so this many in a row are no accident.
+LOOKS_AT_ONE = 4
 LOOK_EVERY_S = 0.001  # at the clock of CPU time, which costs as much as two descriptors
+# A search this long that had several questions was one of a burst: the next begins as long after
+# it as it took, with the questions that came meanwhile. So each costs less, and a workload of many
+# processes leaves the monitor half of its time.
+LONG_S = 0.001
 
 
 class _Problem(Exception):  # noqa: N818 - never leaves this module
@@ -57,10 +65,10 @@ class Found(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """A process, and the descriptor below ``/proc`` that is the socket."""
+    """A process, and which of its descriptors is the socket."""
 
     pid: int
-    link: str
+    descriptor: str
 
 
 @dataclass(slots=True, eq=False)
@@ -78,6 +86,16 @@ class _Asked:
     def pids(self) -> tuple[int, ...]:
         """Of the holders."""
         return tuple(held.pid for held in self.holders)
+
+
+class _Seen(Enum):
+    """Of a process' descriptors. A table that is empty, or loses one while we look, may be one that
+    is being given up.
+    """
+
+    ALL = "all"
+    PART = "part"
+    NOTHING = "nothing"
 
 
 # By what a descriptor's link says.
@@ -116,12 +134,15 @@ class Owners:
         self._ours = ours
         self._waiting: list[_Asked] = []
         self._search: _Search | None = None
+        self._rests_until = 0.0
 
     def deadline(self) -> float | None:
         """The monotonic time at which ``work`` has something to do; in the past: at once."""
         if self._search is not None:
             return 0.0
-        return min((one.due for one in self._waiting), default=None)
+        if not self._waiting:
+            return None
+        return max(self._rests_until, min(one.due for one in self._waiting))
 
     def ask(self, question: Question) -> Found | None:
         """Queue a question; an answer only where the queue is full."""
@@ -145,10 +166,12 @@ class Owners:
                 self._search = None
                 yield from self._conclude(search)
             now = time.monotonic()
+            if is_over and search.spent_s >= LONG_S and len(search.asked) > 1:
+                self._rests_until = now + search.spent_s
 
     def _begin(self, now: float) -> _Search | None:
         due = [one for one in self._waiting if one.due <= now]
-        if not due:
+        if not due or now < self._rests_until:
             return None
         self._waiting = [one for one in self._waiting if one.due > now]
         wanted: _Wanted = {}
@@ -176,17 +199,17 @@ class Owners:
                 same.setdefault(one.pids, []).append(one)
         for pids, several in same.items():
             with self._as_workload():
-                described = _describe(pids, self._ours() | {0, os.getpid()})
-                is_found = described.answer.outcome is Outcome.FOUND
-                kept = [one for one in several if is_found and _is_still_held(one)]
+                opened = _Opened()
+                described = _describe(pids, opened, self._ours() | {0, os.getpid()})
+                is_found = described.outcome is Outcome.FOUND
+                kept = [one for one in several if is_found and _is_still_held(one, opened)]
             for one in kept:
-                answer = described.answer._replace(question_id=one.question.question_id)
-                yield described._replace(answer=answer)
-            for descriptor in described.descriptors:
-                os.close(descriptor)
+                answer = described._replace(question_id=one.question.question_id)
+                yield Found(answer, tuple(opened.programs))
+            opened.close()
             for one in several:
                 if one not in kept:
-                    outcome = Outcome.VANISHED if is_found else described.answer.outcome
+                    outcome = Outcome.VANISHED if is_found else described.outcome
                     yield from self._again(one, outcome)
 
     def _again(self, one: _Asked, outcome: Outcome) -> Iterator[Found]:
@@ -249,45 +272,56 @@ def _look_at(pid: int, wanted: _Wanted, is_suspect: Callable[[int, int], bool]) 
     """Look through the descriptors of one process; notes it as holder of what it has."""
     held: dict[str, str] = {}
     try:
-        is_whole = yield from _read_links(f"/proc/{pid}/fd", wanted, held)
-        if not is_whole and not procfs.has_memory(pid):
-            yield from _look_behind(pid, wanted)
+        for left in reversed(range(LOOKS_AT_ONE)):
+            seen = yield from _read_links(f"/proc/{pid}/fd", wanted, held)
+            if seen is _Seen.ALL:
+                return
+            if not procfs.has_memory(pid):
+                yield from _look_behind(pid, wanted)
+                return
+            # It moves its descriptors about: the socket may be wherever we do not look.
+            if seen is _Seen.PART and not left:
+                _refuse_suspected(pid, wanted, is_suspect)
     except (FileNotFoundError, ProcessLookupError):
         return  # it ended; a process that starts later got the socket from one that we still see
     except PermissionError:
         if not procfs.has_memory(pid):
             yield from _look_behind(pid, wanted)
         else:
-            # Else a kernel thread or another container's: nobody gave it a socket of the workload.
-            suspected = {one.question.uid for several in wanted.values() for one in several}
-            _refuse(wanted, wanted, {uid for uid in suspected if is_suspect(pid, uid)})
+            _refuse_suspected(pid, wanted, is_suspect)
     finally:
-        for link, path in held.items():
+        for link, descriptor in held.items():
             for one in wanted[link]:
-                one.holders.append(_Held(pid, path))
+                one.holders.append(_Held(pid, descriptor))
 
 
 def _read_links(
     directory: str, wanted: _Wanted, held: dict[str, str]
-) -> Generator[None, None, bool]:
+) -> Generator[None, None, _Seen]:
     """Add to ``held`` which of ``wanted`` are among the descriptors in ``directory``, and as what.
 
-    Returns whether nothing was missed: a table that is empty, or loses a descriptor while we look, may
-    be one that is being given up.
+    The directory is opened once: every link in it is cheaper then, and of one process.
     """
-    names = os.listdir(directory)
-    is_whole = bool(names)
-    for number, name in enumerate(reversed(names)):  # a new connection is among the last
-        if number % DESCRIPTORS_PER_STEP == 0:
+    table = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        names = os.listdir(table)
+        names.reverse()  # a new connection is among the last
+        seen = _Seen.ALL if names else _Seen.NOTHING
+        for start in range(0, len(names), DESCRIPTORS_PER_STEP):
             yield
-        link = _link(f"{directory}/{name}")
-        if link is None:
-            is_whole = False
-        elif link in wanted:
-            held[link] = f"{directory}/{name}"
-            if len(held) == len(wanted):
-                return True  # what else this process has does not matter
-    return is_whole
+            for name in names[start : start + DESCRIPTORS_PER_STEP]:
+                try:
+                    link = os.readlink(name, dir_fd=table)
+                except FileNotFoundError:  # closed since it was listed
+                    seen = _Seen.PART
+                    continue
+                if link in wanted:
+                    held[link] = name
+                    if len(held) == len(wanted):
+                        return _Seen.ALL  # what else this process has does not matter
+        return seen
+    finally:
+        os.close(table)
 
 
 def _look_behind(pid: int, wanted: _Wanted) -> Iterator[None]:
@@ -307,6 +341,14 @@ def _look_behind(pid: int, wanted: _Wanted) -> Iterator[None]:
                 _refuse(wanted, wanted)
         finally:
             _refuse(wanted, hidden)
+
+
+def _refuse_suspected(pid: int, wanted: _Wanted, is_suspect: Callable[[int, int], bool]) -> None:
+    """It could not be looked at. A kernel thread or another container's process is no suspect:
+    nobody gave it a socket of the workload.
+    """
+    suspected = {one.question.uid for several in wanted.values() for one in several}
+    _refuse(wanted, wanted, {uid for uid in suspected if is_suspect(pid, uid)})
 
 
 def _refuse(wanted: _Wanted, links: Iterable[str], uids: Collection[int] | None = None) -> None:
@@ -329,36 +371,26 @@ def _socket(question: Question) -> str:
     return f"socket:[{question.inode}]"
 
 
-def _link(path: str) -> str | None:
-    try:
-        return os.readlink(path)
-    except FileNotFoundError:
-        return None  # closed since it was listed
-
-
 def _is_below_us(pid: int) -> bool:
     return pid in procfs.descendants(os.getpid(), procfs.parents())
 
 
-def _describe(pids: tuple[int, ...], beyond: frozenset[int]) -> Found:
+def _describe(pids: tuple[int, ...], opened: "_Opened", beyond: frozenset[int]) -> Answer:
     """The answer to a question that has no number yet."""
     if not pids:
-        return Found(Answer(question_id=0, outcome=Outcome.VANISHED))
+        return Answer(question_id=0, outcome=Outcome.VANISHED)
     if len(pids) > MAX_HOLDERS:
-        return Found(Answer(question_id=0, outcome=Outcome.OVER_BUDGET))
-    programs = _Programs()
+        return Answer(question_id=0, outcome=Outcome.OVER_BUDGET)
     try:
-        holders = tuple(_holder(pid, programs, beyond) for pid in pids)
+        holders = tuple(_holder(pid, opened, beyond) for pid in pids)
     except (OSError, ValueError, _Problem) as error:
-        programs.close()
-        return Found(Answer(question_id=0, outcome=_outcome_of(error)))
-    answer = Answer(
+        return Answer(question_id=0, outcome=_outcome_of(error))
+    return Answer(
         question_id=0,
         outcome=Outcome.FOUND,
-        executables=tuple(programs.paths),
+        executables=tuple(opened.paths),
         holders=holders,
     )
-    return Found(answer, tuple(programs.descriptors))
 
 
 def _outcome_of(error: Exception) -> Outcome:
@@ -368,56 +400,68 @@ def _outcome_of(error: Exception) -> Outcome:
     return Outcome.VANISHED if gone else Outcome.UNREADABLE
 
 
-def _is_still_held(one: _Asked) -> bool:
+def _is_still_held(one: _Asked, opened: "_Opened") -> bool:
     """No if a holder executed, between being found and having its program opened, another
-    program, which does not have the socket.
+    program, which does not have the socket; or is another process by now than the one found.
     """
     wanted = _socket(one.question)
     try:
-        return all(_link(held.link) == wanted for held in one.holders)
-    except OSError:  # it ended, or nobody may look any more
+        return all(
+            os.readlink(f"fd/{held.descriptor}", dir_fd=opened.holders[held.pid]) == wanted
+            for held in one.holders
+        )
+    except OSError:  # closed, or it ended, or nobody may look any more
         return False
 
 
-class _Programs:
-    """Executables by path, each opened once."""
+class _Opened:
+    """What is open for one answer: the holders, and each program, once, in the order of ``paths``."""
 
     def __init__(self) -> None:
+        self.holders: dict[int, int] = {}  # by pid: the directory below /proc
         self.paths: list[bytes] = []
-        self.descriptors: list[int] = []
+        self.programs: list[int] = []
 
-    def index(self, pid: int) -> int:
-        """Open ``/proc/PID/exe`` (the file itself, whatever its name is by now); its number."""
-        link = f"/proc/{pid}/exe"
-        descriptor = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
-        path = os.readlink(os.fsencode(link))
+    def program_of(self, process: int) -> int:
+        """Open what a process runs (the file itself, whatever its name is by now); its number."""
+        descriptor = os.open("exe", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+        # Of what was opened: the process may run something else by now.
+        path = os.readlink(f"/proc/self/fd/{descriptor}".encode())
         for number, known in enumerate(self.paths):
-            if known == path and os.path.sameopenfile(self.descriptors[number], descriptor):
+            if known == path and os.path.sameopenfile(self.programs[number], descriptor):
                 os.close(descriptor)
                 return number
         if len(self.paths) >= MAX_EXECUTABLES:
             os.close(descriptor)
             raise _Problem(Outcome.OVER_BUDGET)
         self.paths.append(path)
-        self.descriptors.append(descriptor)
+        self.programs.append(descriptor)
         return len(self.paths) - 1
 
     def close(self) -> None:
-        """Give the descriptors up: there will be no answer."""
-        for descriptor in self.descriptors:
+        """Give everything back."""
+        for descriptor in (*self.programs, *self.holders.values()):
             os.close(descriptor)
 
 
-def _holder(pid: int, programs: _Programs, beyond: frozenset[int]) -> Holder:
+def _holder(pid: int, opened: _Opened, beyond: frozenset[int]) -> Holder:
     """``beyond``: processes that are ours; a chain of ancestors ends before them."""
-    start_time, parent = procfs.read_start_and_parent(pid)
-    executable = programs.index(pid)
+    process = opened.holders[pid] = procfs.open_process(pid)
+    start_time, parent = procfs.start_and_parent_of(process)
+    executable = opened.program_of(process)
     ancestors: list[int] = []
     while parent not in beyond:
         if len(ancestors) >= MAX_ANCESTORS:
             raise _Problem(Outcome.OVER_BUDGET)
-        ancestors.append(programs.index(parent))
-        parent = procfs.read_start_and_parent(parent)[1]
-    if procfs.read_start_and_parent(pid)[0] != start_time:
-        raise _Problem(Outcome.VANISHED)  # the pid is somebody else's by now
+        program, parent = _ancestor(parent, opened)
+        ancestors.append(program)
     return Holder(pid=pid, start_time=start_time, executable=executable, ancestors=tuple(ancestors))
+
+
+def _ancestor(pid: int, opened: _Opened) -> tuple[int, int]:
+    """Which program it runs, and its own parent."""
+    process = procfs.open_process(pid)
+    try:
+        return opened.program_of(process), procfs.start_and_parent_of(process)[1]
+    finally:
+        os.close(process)

@@ -1,6 +1,8 @@
 """The monitor's answer to "who holds this socket", on real processes."""
 
+import itertools
 import os
+import signal
 import socket
 import sys
 import time
@@ -298,6 +300,91 @@ def test_a_program_that_does_not_have_the_connection_is_not_named_for_its_predec
     assert (answer.outcome, answer.executables) == (Outcome.VANISHED, ())
 
 
+def test_a_program_and_its_path_are_of_one_moment(monkeypatch):
+    """It executes another one after its program was opened: the path is still that of the file."""
+    really_open = os.open
+
+    def body():
+        inode, pid, go_on = connection_of_an_executing_process(inherits=True)
+
+        def then_execute(path, *arguments, **where):
+            descriptor = really_open(path, *arguments, **where)
+            if path == "exe":
+                os.write(go_on, b".")
+                while os.readlink(f"/proc/{pid}/exe") != "/usr/bin/sleep":
+                    pass
+            return descriptor
+
+        monkeypatch.setattr(os, "open", then_execute)
+        found = answered(Owners(), Question(question_id=1, inode=inode, uid=WORKLOAD))
+        (path,), (descriptor,) = found.answer.executables, found.descriptors
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+
+    assert in_child(body)
+
+
+@pytest.mark.parametrize(
+    ("moves", "expected"),
+    [(1, (Outcome.FOUND, True)), (1000, (Outcome.UNREADABLE, False))],
+    ids=["once", "each time that it is looked at"],
+)
+def test_a_holder_that_moves_its_descriptor_is_not_overlooked(monkeypatch, moves, expected):
+    """It would leave the connection to another holder, which policy may allow."""
+    really_list = os.listdir
+
+    def body():
+        sock, still = held_by(1)
+        asked_to, ask = os.pipe()
+        done, tell = os.pipe()
+        moving = os.fork()
+        if moving == 0:
+            os.setresuid(WORKLOAD, WORKLOAD, WORKLOAD)
+            prctl_set_dumpable(1)
+            number = sock.fileno()
+            os.write(tell, b".")
+            while os.read(asked_to, 1):
+                before, number = number, os.dup(number)
+                os.close(before)
+                os.write(tell, b".")
+        os.read(done, 1)
+        left = iter(range(moves))
+
+        def list_and_move(where):
+            names = really_list(where)
+            is_table = isinstance(where, int)
+            if is_table and os.readlink(f"/proc/self/fd/{where}") == f"/proc/{moving}/fd":
+                for _ in itertools.islice(left, 1):
+                    os.write(ask, b".")
+                    os.read(done, 1)
+            return names
+
+        monkeypatch.setattr(os, "listdir", list_and_move)
+        answer = answered(Owners(), question(sock)).answer
+        return answer.outcome, {h.pid for h in answer.holders} == {*still, moving}
+
+    assert in_child(body) == expected
+
+
+def test_a_process_without_any_descriptor_is_no_obstacle():
+    def body():
+        sock, pids = held_by(1)
+        ready, write_end = os.pipe()
+        bare = os.fork()
+        if bare == 0:
+            os.setresuid(WORKLOAD, WORKLOAD, WORKLOAD)
+            prctl_set_dumpable(1)
+            os.write(write_end, b".")
+            os.closerange(0, 4096)
+            signal.pause()
+        os.read(ready, 1)
+        while os.listdir(f"/proc/{bare}/fd"):
+            pass
+        answer = answered(Owners(), question(sock)).answer
+        return answer.outcome, [h.pid for h in answer.holders] == pids
+
+    assert in_child(body) == (Outcome.FOUND, True)
+
+
 def test_without_any_other_capability_the_workload_is_looked_into_as_itself():
     def body():
         sock, pids = held_by(1)
@@ -346,6 +433,23 @@ def test_a_question_that_comes_during_a_search_waits_for_the_next():
         return [h.pid for h in answers[2].holders] == later[0][1], answers[1].outcome
 
     assert in_child(body) == (True, Outcome.FOUND)
+
+
+def test_after_a_long_search_of_several_the_next_one_waits_for_more_questions(monkeypatch):
+    monkeypatch.setattr(owners, "LONG_S", 0.0)
+
+    def body():
+        first, pids = held_by(1)
+        asked = Owners()
+        due = []
+        for questions in (1, 2, 1):
+            for number in range(questions):
+                asked.ask(question(first, number))
+            due.append(asked.deadline())
+            answers = answers_of(asked)
+        return due[:2] == [0.0, 0.0], due[2] > 0.0, [h.pid for h in answers[0].holders] == pids
+
+    assert in_child(body) == (True, True, True)
 
 
 def test_a_process_with_very_many_descriptors_costs_the_budget_not_the_monitor(monkeypatch):

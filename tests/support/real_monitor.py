@@ -6,6 +6,7 @@ Records are read and thrown away, as the monitor's ring would take them.
 import os
 import select
 import socket
+import time
 
 from supervisor.egress.owner_messages import QUESTIONS_SIZE, decode_questions, encode_answer
 from supervisor.events.frames import MAX_FRAME
@@ -46,7 +47,9 @@ def serve(owners_end, records_end, ours):
     for end in (owners_end, records_end):
         waiting.register(end, select.POLLIN)
     while True:
-        for number, _ in waiting.poll(0 if owners.deadline() is not None else None):
+        due = owners.deadline()
+        timeout_ms = None if due is None else max(0.0, due - time.monotonic()) * 1000
+        for number, _ in waiting.poll(timeout_ms):
             if number == records_end.fileno():
                 records_end.recv(MAX_FRAME)
                 continue
