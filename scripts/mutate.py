@@ -118,7 +118,7 @@ def around() -> Iterator[Mutation]:
             "the port as tracking has it",
             "server.py",
             "def _client_end(_sock, peer):\n    return _end(peer)",
-            ("tests/attacks/test_program_rows.py", "-k", "j6 and namespace"),
+            ("tests/attacks/test_network_rows.py", "-k", "j6 and namespace"),
         ),
         (
             "a connection that was reset",

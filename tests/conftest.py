@@ -1,4 +1,6 @@
-"""Common to all layers: nightly selection, Hypothesis' effort, and 'a skip in CI is a failure'."""
+"""Common to all layers: nightly selection, Hypothesis' effort, the outside of sandboxes, and 'a
+skip in CI is a failure'.
+"""
 
 import os
 
@@ -29,6 +31,15 @@ def pytest_collection_modifyitems(config, items):
     items[:] = kept
     if dropped:
         config.hook.pytest_deselected(items=dropped)
+
+
+@pytest.fixture(scope="module")
+def upstreams():
+    """What sandboxes may want to reach: one outside for each module that asks for it."""
+    from support.upstreams import open_upstreams
+
+    with open_upstreams() as made:
+        yield made
 
 
 @pytest.hookimpl(hookwrapper=True)

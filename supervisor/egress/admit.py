@@ -38,8 +38,11 @@ ALERT_UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"
 # Seconds in each stage; browsers hold connections that they opened in advance for minutes.
 GATE_S = 300.0
 HELLO_S = 10.0
-# A client that is refused and says nothing, or only what HTTP may begin with, gets a reset after this.
+# A client that is refused and says nothing, or only what HTTP may begin with, gets a reset after this:
+# at most ports the server may speak first, and the client would wait for that.
 REFUSING_S = 2.0
+# At these the client does, and can be told; before that it may read a large store of certificates.
+CLIENT_FIRST_PORTS = frozenset({HTTP_PORT, 443})
 # Before the gate opens nothing of the client's is needed; this much waits in memory.
 MAX_EARLY = 64 * 1024
 
@@ -164,7 +167,9 @@ class Admission:
             case Stage.GATE:
                 return HELLO_S if self._early else GATE_S
             case Stage.REFUSING:
-                return REFUSING_S
+                target = self.target
+                is_first = target is not None and target.port in CLIENT_FIRST_PORTS
+                return HELLO_S if is_first else REFUSING_S
             case Stage.CALLER | Stage.REACH | Stage.OVER:
                 return None
 

@@ -6,17 +6,14 @@ By day each form of the fence; further ways to the form ``namespace`` by night.
 import pytest
 from support.attacked import TABLE, Attacked
 from support.forms import FORMS, SYS_ADMIN, UNPRIVILEGED
-from support.upstreams import Upstreams
+from support.upstreams import open_upstreams
 
 
 @pytest.fixture(scope="session")
-def rows_upstreams(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("upstreams")
-    directory.chmod(0o755)
-    made = Upstreams(directory)
-    made.table.update(TABLE)
-    yield made
-    made.close()
+def rows_upstreams():
+    with open_upstreams() as made:
+        made.table.update(TABLE)
+        yield made
 
 
 NIGHTLY = (SYS_ADMIN, UNPRIVILEGED)

@@ -2,7 +2,7 @@
 
 import pytest
 from support.podman import podman
-from support.sandbox import ENTRYPOINT, TREE, wait_for
+from support.sandbox import ENTRYPOINT, TREE, events, wait_for, wait_for_event
 from support.sidecar_pod import (
     EGRESS,
     GID,
@@ -10,9 +10,7 @@ from support.sidecar_pod import (
     PORT,
     SHARED,
     UID,
-    events,
     sidecar_pod,
-    wait_for_event,
 )
 
 # Everything that a container beside the agent's could try: what answers, and what may be sent.

@@ -3,14 +3,23 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 from support import podman
 from support.acceptance import POLICY_FILE, write_policy
 from support.forms import POD, UNPRIVILEGED, USER_NAMESPACE, owned_workspace
-from support.records import events_of, records_in
-from support.sandbox import DEBIAN, ENTRYPOINT, IDENTITY, command_line, mounts, wait_for
+from support.processes import children
+from support.records import records_in
+from support.sandbox import (
+    DEBIAN,
+    ENTRYPOINT,
+    IDENTITY,
+    command_line,
+    mounts,
+    wait_for,
+    wait_for_event,
+)
+from support.waiting import until
 
 SERVED = """version: 1
 network_policies:
@@ -29,7 +38,6 @@ for my $turn (1 .. 600) {
     select(undef, undef, undef, 0.2);
 }
 """
-DEADLINE_S = 30.0
 CASES = [
     pytest.param(form, served, id=f"{form.name}-{'served' if served else 'closed'}")
     for form, served in ((USER_NAMESPACE, False), (USER_NAMESPACE, True), (POD, True), (UNPRIVILEGED, False))
@@ -62,36 +70,17 @@ def blocked(container):
 
 def wait_for_blocked(container, destination):
     """The record of the attempt at this address."""
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        if (found := blocked(container).get(destination)) is not None:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(container.logs())
-
-
-def wait_for_event(container, kind, **fields):
-    """The first line of the supervisor's log of this kind with these fields."""
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        for event in events_of(container.logs().stderr):
-            if event.get("event") == kind and fields.items() <= event.items():
-                return event
-        time.sleep(0.1)
-    raise AssertionError(container.logs())
+    return until(lambda: blocked(container).get(destination), container.logs)
 
 
 def watcher_of(container):
     """The process id of the watcher: the monitor's child that is neither egress nor the workload."""
-    monitor = container.host_pid()
-    with open(f"/proc/{monitor}/task/{monitor}/children", encoding="ascii") as file:
-        children = file.read().split()
     found = []
-    for pid in children:
+    for pid in children(container.host_pid()):
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             is_ours = b"supervisor" in file.read()
         if is_ours and len(os.listdir(f"/proc/{pid}/fd")) <= 4:
-            found.append(int(pid))
+            found.append(pid)
     (watcher,) = found
     return watcher
 

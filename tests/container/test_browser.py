@@ -12,7 +12,6 @@ from support.podman import run
 from support.records import events_of
 from support.sandbox import ENTRYPOINT, command_line, mounts
 from support.sites import ZONE
-from support.upstreams import Upstreams
 
 IMAGE = "localhost/sandbox-test/browser"
 CHROMIUM = "/usr/lib/chromium/chromium"
@@ -47,15 +46,6 @@ for name, page in {PAGES!r}.items():
 print(json.dumps(found))
 """
 WHOLE_S = 280.0
-
-
-@pytest.fixture(scope="module")
-def upstreams(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("upstreams")
-    directory.chmod(0o755)
-    made = Upstreams(directory)
-    yield made
-    made.close()
 
 
 @pytest.mark.nightly

@@ -2,14 +2,13 @@
 
 import json
 import subprocess
-import time
 from contextlib import contextmanager
 
 from support.acceptance import POLICY_FILE, write_policy
 from support.podman import environment
 from support.sandbox import ENTRYPOINT, sandbox
+from support.waiting import until
 
-DEADLINE_S = 45.0
 POLICY = """\
 version: 1
 network_policies:
@@ -37,23 +36,21 @@ def denying(tmp_path, *more):
         yield container
 
 
-def followed(container, *words, seconds):
-    """What ``events --follow`` prints in so many seconds."""
-    command = ["podman", "exec", container.name, ENTRYPOINT, "events", "--follow", *words]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-    ) as running:
-        time.sleep(seconds)
+def followed(container, *words, are_enough):
+    """The records that ``events --follow`` prints until they are enough."""
+    command = ["podman", "exec", container.name, ENTRYPOINT, "events", "--follow", "--json", *words]
+    records = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as running:
+        for line in running.stdout:
+            records.append(json.loads(line))
+            if are_enough(records):
+                break
         running.terminate()
-        return running.communicate(timeout=DEADLINE_S)[0].decode("ascii").splitlines()
+    return records
 
 
-def until(condition):
-    end = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.2)
-    return found
+def with_code(records, code):
+    return [record for record in records if record["metadata"]["event_code"] == code]
 
 
 def asked(container, *words):
@@ -70,16 +67,20 @@ def denials(container):
 def test_denials_are_followed_as_they_happen_numbered_and_with_ids(tmp_path):
     with denying(tmp_path) as container:
         until(lambda: len(denials(container)) >= 3)
-        records = [
-            json.loads(line) for line in followed(container, "--denied", "--json", seconds=6)
-        ]
 
-        codes = {record["metadata"]["event_code"] for record in records}
-        assert {"dns.refused", "connection.refused", "attempt.blocked"} <= codes
+        def are_enough(found):
+            return (
+                with_code(found, "dns.refused")
+                and with_code(found, "attempt.blocked")
+                and len(with_code(found, "connection.refused")) >= 5
+            )
+
+        records = followed(container, "--denied", are_enough=are_enough)
+
         assert all(record["action_id"] == 2 for record in records)
-        refused = [one for one in records if one["metadata"]["event_code"] == "connection.refused"]
+        refused = with_code(records, "connection.refused")
         told = {one["unmapped"]["request_id"] for one in refused}
-        assert len(told) == len(refused) >= 5
+        assert len(told) == len(refused)
         assert all(one["src_endpoint"]["port"] for one in refused)
         for source in ("egress", "watcher"):
             numbers = [

@@ -2,18 +2,17 @@
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
 from support.podman import Mount, run, running
 from support.rooted import RUNTIME
+from support.waiting import until
 
 LAUNCHER = f"{RUNTIME}/sandbox-supervisor"
 AS_ROOT = {"user": "0:0"}
 UNPRIVILEGED = {"user": "4242:4242", "caps": ()}
 IDENTITY = ("--uid=4242", "--gid=4242")
-STARTED_WITHIN_S = 30.0
 
 
 def supervised(images, runtime_dir, *arguments, workspace=None, env=None, **who):
@@ -64,9 +63,7 @@ def test_the_running_monitor_maps_and_inherits_nothing_of_the_image(runtime_dir,
 
 
 def wait_for_workload(container):
-    deadline = time.monotonic() + STARTED_WITHIN_S
-    while "sandbox.started" not in container.logs().output:
-        assert time.monotonic() < deadline, container.logs().output
+    until(lambda: "sandbox.started" in container.logs().output, container.logs)
 
 
 @pytest.mark.parametrize("prefix", ["SANDBOX", "OPENSHELL_SANDBOX"])

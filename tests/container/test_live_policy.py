@@ -2,9 +2,8 @@
 
 import json
 
-import pytest
 from support.sites import ZONE
-from support.trying import TRYING, policy, sandbox, upstreams_of
+from support.trying import TRYING, policy, sandbox
 
 # All connect before any of them says a word.
 BURST = f"""
@@ -19,12 +18,6 @@ print(sum(sock.recv(100) == b"hello" for sock in burst), flush=True)
 for sock in burst:
     sock.close()
 """
-
-
-@pytest.fixture(scope="module")
-def upstreams(tmp_path_factory):
-    with upstreams_of(tmp_path_factory.mktemp("upstreams")) as made:
-        yield made
 
 
 def test_a_new_policy_closes_what_it_forbids_and_nothing_else(upstreams, tmp_path):

@@ -4,16 +4,16 @@ import contextlib
 import os
 import signal
 import socket
-import time
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.acceptance import POLICY_FILE, write_policy
 from support.forms import POD, UNPRIVILEGED, USER_NAMESPACE, owned_workspace
+from support.processes import children_of_user
 from support.sandbox import AS_4242, ENTRYPOINT, refusal_of, sandbox, sandboxed, wait_for
 from support.sidecar_pod import sidecar_pod
+from support.waiting import DEADLINE_S, until
 
-DEADLINE_S = 45.0
 POLICY = """\
 version: 1
 network_policies:
@@ -82,21 +82,6 @@ def samples(path):
     }
 
 
-def wait_until(condition):
-    end = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    return found
-
-
-def helper_pids(container, uid):
-    monitor = container.host_pid()
-    with open(f"/proc/{monitor}/task/{monitor}/children", encoding="ascii") as file:
-        children = file.read().split()
-    return [int(pid) for pid in children if os.stat(f"/proc/{pid}").st_uid == uid]
-
-
 @pytest.mark.parametrize("form", [USER_NAMESPACE, POD], ids=lambda form: form.name)
 def test_probes_and_scrapers_are_answered_and_the_workload_is_not(tmp_path, form):
     where = directory(tmp_path)
@@ -117,14 +102,14 @@ def test_probes_and_scrapers_are_answered_and_the_workload_is_not(tmp_path, form
         assert printed.count("refused 1") == 4, printed  # EACCES, EPERM
         assert (path.stat().st_mode & 0o777, path.stat().st_uid) == (0o600, 0)
 
-        assert wait_until(lambda: ask(path, "/readyz")[0] == 200)
+        assert until(lambda: ask(path, "/readyz")[0] == 200)
         assert ask(path, "/healthz")[1].startswith("ok, without ")  # no container gives everything
         assert ask(path, "/")[0] == 404
-        wait_until(
+        until(
             lambda: samples(path).get("sandbox_egress_denials_total{'code': 'egress.name-refused'}")
         )
         blocked = "sandbox_fence_blocked_attempts_total{'code': 'blocked.quic', 'protocol': 'udp'}"
-        wait_until(lambda: samples(path).get(blocked))
+        until(lambda: samples(path).get(blocked))
         found = samples(path)
         assert found["sandbox_egress_dns_answers_total{'answer': 'refused'}"] >= 1
         assert found["sandbox_ready"] == 1
@@ -139,16 +124,19 @@ def test_an_egress_that_is_down_is_not_ready_and_its_old_numbers_are_gone(tmp_pa
     options = (f"--volume={where}:/run/metrics", write_policy(tmp_path, POLICY))
     arguments = (f"--policy={POLICY_FILE}", f"--metrics-socket={INSIDE}")
     with sandbox("sleep", "300", arguments=arguments, options=options) as container:
-        wait_until(lambda: answers(path))
-        wait_until(lambda: "sandbox_egress_tunnels" in samples(path))
-        (egress,) = helper_pids(container, 64998)
+        until(lambda: answers(path))
+        until(lambda: "sandbox_egress_tunnels" in samples(path))
+        (egress,) = children_of_user(container.host_pid(), 64998)
         os.kill(egress, signal.SIGKILL)
-        end = time.monotonic() + DEADLINE_S
-        while (answer := ask(path, "/readyz"))[0] == 200:  # it is being started for 100 ms or more
-            assert time.monotonic() < end
-        assert answer[1] in ("egress: down\n", "egress: starting\n")
+
+        def unready():
+            status, body = ask(path, "/readyz")
+            return None if status == 200 else body
+
+        # It is being started for 100 ms or more.
+        assert until(unready, turn_s=0) in ("egress: down\n", "egress: starting\n")
         assert ask(path, "/healthz")[0] == 200
-        wait_until(lambda: ask(path, "/readyz")[0] == 200)
+        until(lambda: ask(path, "/readyz")[0] == 200)
         found = samples(path)
         assert found["sandbox_helper_restarts_total{'helper': 'egress'}"] >= 1
         assert found["sandbox_helper_deaths_total{'helper': 'egress'}"] >= 1
@@ -161,7 +149,7 @@ def test_the_responder_holds_nothing_and_a_dead_one_is_replaced(tmp_path):
     with sandbox(
         "sleep", "300", arguments=(f"--metrics-socket={INSIDE}",), options=options
     ) as container:
-        wait_until(lambda: answers(path))
+        until(lambda: answers(path))
         first = responder_of(container)
         with open(f"/proc/{first}/status", encoding="ascii") as file:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
@@ -170,8 +158,8 @@ def test_the_responder_holds_nothing_and_a_dead_one_is_replaced(tmp_path):
         ] * 5
         assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1")
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: responder_of(container) not in (None, first))
-        wait_until(lambda: answers(path))
+        until(lambda: responder_of(container) not in (None, first))
+        until(lambda: answers(path))
         assert samples(path)["sandbox_helper_restarts_total{'helper': 'responder'}"] == 1
 
 
@@ -183,7 +171,7 @@ def answers(path):
 
 def responder_of(container):
     """Of the helpers with this uid, the one without an NFLOG socket: it holds two pages."""
-    for pid in helper_pids(container, 64999):
+    for pid in children_of_user(container.host_pid(), 64999):
         with contextlib.suppress(OSError):
             names = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
             if sum("memfd:metrics" in name for name in names) == 2:
@@ -235,7 +223,7 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path):
     sandboxed("true", arguments=arguments, options=options, identity=AS_4242).checked()
     assert (where / "metrics.sock").exists()
     with sandbox("sleep", "300", arguments=arguments, options=options):
-        wait_until(lambda: answers(where / "metrics.sock"))
+        until(lambda: answers(where / "metrics.sock"))
         second = sandboxed("true", arguments=arguments, options=options)
         assert "somebody listens" in refusal_of(second)["cause"]
 
@@ -246,5 +234,5 @@ def test_the_sidecar_serves_them_too(tmp_path):
         pod.net_init().checked()
         pod.sidecar(f"--metrics-socket={INSIDE}", options=(f"--volume={where}:/run/metrics",))
         path = where / "metrics.sock"
-        wait_until(lambda: answers(path))
+        until(lambda: answers(path))
         assert samples(path)["sandbox_helper_up{'helper': 'egress'}"] == 1

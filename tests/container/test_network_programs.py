@@ -4,16 +4,12 @@ One container for each form runs them all, each program three times: to its own 
 that no rule names; to a host that another program may reach.
 """
 
-import tempfile
-from pathlib import Path
-
 import pytest
 from support.acceptance import PROGRAMS as PROGRAMS_IMAGE
 from support.acceptance import run_commands, run_commands_rootless
 from support.forms import POD, SIDECAR, SIX_CAPABILITIES, SYS_ADMIN, UNPRIVILEGED, USER_NAMESPACE
 from support.rootless import rootless
 from support.sites import ZONE
-from support.upstreams import Upstreams
 
 JAVA = """
 import java.net.URI;
@@ -130,14 +126,9 @@ def commands():
 
 
 @pytest.fixture(scope="module")
-def upstreams():
-    # Not below pytest's own directory, which no other user may enter.
-    with tempfile.TemporaryDirectory(prefix="sandbox-test-upstreams-") as directory:
-        Path(directory).chmod(0o755)
-        made = Upstreams(Path(directory))
-        made.start_database()
-        yield made
-        made.close()
+def upstreams(upstreams):
+    upstreams.start_database()
+    return upstreams
 
 
 @pytest.fixture(

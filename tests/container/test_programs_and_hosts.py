@@ -11,7 +11,7 @@ from support.forms import POD, USER_NAMESPACE, owned_workspace
 from support.podman import run
 from support.sandbox import ENTRYPOINT, command_line, mounts
 from support.sites import ZONE
-from support.upstreams import METADATA, Upstreams
+from support.upstreams import METADATA
 
 GATEWAY = "169.254.1.2"  # the address under which podman offers the host
 POLICY = f"""
@@ -63,13 +63,9 @@ print(json.dumps(said))
 
 
 @pytest.fixture(scope="module")
-def upstreams(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("upstreams")
-    directory.chmod(0o755)
-    made = Upstreams(directory)
-    made.outside.ip("addr", "add", f"{GATEWAY}/32", "dev", "bridge")
-    yield made
-    made.close()
+def upstreams(upstreams):
+    upstreams.outside.ip("addr", "add", f"{GATEWAY}/32", "dev", "bridge")
+    return upstreams
 
 
 @pytest.fixture(scope="module", params=[USER_NAMESPACE, POD], ids=lambda form: form.name)

@@ -13,7 +13,7 @@ from support.acceptance import COMMAND, RUNNER, arrange, outcome_of, run_in_form
 from support.forms import POD, USER_NAMESPACE, owned_workspace
 from support.podman import Mount
 from support.sites import ZONE
-from support.upstreams import SERVER, SERVER_V6, Upstreams
+from support.upstreams import SERVER, SERVER_V6
 
 SOURCE = Path(__file__).parents[1] / "support/resolving.c"
 # What the file says, and further arguments of ours.
@@ -86,15 +86,6 @@ filesystem_policy:
   read_only: [/usr, /lib, /lib64, /bin, /etc, /proc, /dev/urandom, /opt]
   read_write: [/dev/null]
 """
-
-
-@pytest.fixture(scope="module")
-def upstreams(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("upstreams")
-    directory.chmod(0o755)
-    made = Upstreams(directory)
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """The agent's container of a sidecar pod with images of every kind: another libc, none, hostile."""
 
 import pytest
-from support.sidecar_pod import NAME, PORT, UID, sidecar_pod, wait_for_event
+from support.sandbox import wait_for_event
+from support.sidecar_pod import NAME, PORT, UID, sidecar_pod
 
 IMAGE = "localhost/sandbox-test"
 FETCH = ("wget", "-q", "-O", "-", f"http://{NAME}:{PORT}/")

@@ -16,25 +16,22 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 from support.acceptance import PROGRAMS
 from support.podman import podman
-from support.sandbox import wait_for
+from support.sandbox import events, wait_for, wait_for_event
 from support.sidecar_pod import (
     NAME,
     PORT,
     SHARED,
     UNAWARE,
-    events,
     sidecar_pod,
-    wait_for_event,
 )
+from support.waiting import until
 
 from supervisor.fence.request import CAPTURE_PORT
 
-DEADLINE_S = 60.0
 # Says once a turn whether the allowed name is reached; a datagram that gets out is a leak.
 TRY = f"""try() {{ if (exec 3<>/dev/tcp/{NAME}/{PORT} && printf 'GET / HTTP/1.1\\r\\nHost: {NAME}:{PORT}\\r\\n\\r\\n' >&3 \
 && timeout 2 cat <&3) 2>/dev/null | grep -q upstream; then echo online; else echo offline; fi; \
@@ -57,18 +54,6 @@ time.sleep(600)
 FOR_EVER = TRY + "while :; do try; sleep 0.2; done"
 
 
-def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def helper(sidecar, uid: int) -> int:
-    """The process of the sidecar with this uid, as this machine counts."""
-    (found,) = (
-        pid for pid in children(sidecar.host_pid()) if os.stat(f"/proc/{pid}").st_uid == uid
-    )
-    return found
-
-
 def cause(container) -> str | None:
     ends = ("sandbox.ended", "sidecar.ended", "start.refused")
     return next(record.get("code") for record in events(container) if record["event"] in ends)
@@ -83,10 +68,7 @@ def running_pod(pod, *, arguments=(), privileged=True, script=FOR_EVER):
 
 
 def until_more(container, word: str, *, than: int) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while container.logs().stdout.splitlines().count(word) <= than:
-        assert time.monotonic() < end, container.logs()
-        time.sleep(0.05)
+    until(lambda: count(container, word) > than, container.logs)
 
 
 def count(container, word: str) -> int:
@@ -158,10 +140,7 @@ def test_the_workload_cannot_take_the_place_of_its_supervisor_at_a_restarted_sid
         podman("start", sidecar.name).checked()
         volume = podman("volume", "inspect", "--format", "{{.Mountpoint}}", pod.shared).stdout
         path = Path(volume.strip()) / "control/agent.sock"
-        end = time.monotonic() + DEADLINE_S
-        while not path.exists():
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        until(path.exists)
         # in the pod's place, as its uid: what a workload that escaped Landlock could send
         said = as_uid_4242(path, hello(token=b"\0" * 32)), as_uid_4242(path, hello(token=b"x" * 32))
         os.kill(agent.host_pid(), signal.SIGCONT)

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from support.podman import podman
 from support.records import events_of
-from support.sandbox import ENTRYPOINT, fields_of, wait_for
+from support.sandbox import ENTRYPOINT, events, fields_of, wait_for, wait_for_event
 from support.sidecar_pod import (
     EGRESS,
     GID,
@@ -20,9 +20,7 @@ from support.sidecar_pod import (
     SHARED,
     UID,
     UNAWARE,
-    events,
     sidecar_pod,
-    wait_for_event,
 )
 
 from supervisor.deploy.layout import SECRETS

@@ -6,7 +6,7 @@ from support.records import events_of
 from support.sandbox import refusal_of, sandboxed
 from support.sites import ZONE
 from support.upstream_proxies import PORT, StandInProxy
-from support.upstreams import SERVER, Upstreams
+from support.upstreams import SERVER, open_upstreams
 
 HOST = f"echo.{ZONE}"
 POLICY = f"""version: 1
@@ -20,13 +20,10 @@ FETCH = f"curl -sS --fail-with-body http://{HOST}/hi && curl -sS --fail-with-bod
 
 
 @pytest.fixture
-def upstreams(tmp_path):
-    tmp_path.chmod(0o755)
-    directory = tmp_path / "upstreams"
-    directory.mkdir()
-    made = Upstreams(directory)
-    yield made
-    made.close()
+def upstreams():
+    """One for each test: each has a proxy of its own at the same port, or other name servers."""
+    with open_upstreams() as made:
+        yield made
 
 
 def credentials(tmp_path, *, mode=0o400, text="jo:hunter2\n"):

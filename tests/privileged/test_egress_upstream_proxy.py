@@ -3,8 +3,7 @@
 import json
 
 from support.built_policies import endpoint
-from support.egress_lab import NAME, OTHER, OUTSIDE, Lab, echo, http_ok, read_head, rules
-from support.forked import CLONE_NEWNET, in_child
+from support.egress_lab import NAME, OTHER, OUTSIDE, echo, http_ok, in_lab, read_head
 from support.sockets import read_all, read_exactly
 from support.tls_bytes import client_hello
 from support.upstream_proxies import PORT, StandInProxy
@@ -28,24 +27,7 @@ def proxied(*endpoints, host=OUTSIDE, by_name=False, no_proxy="", **more):
         by_name=by_name,
         no_proxy=parse_no_proxy(no_proxy),
     )
-
-    def wrap(scenario):
-        def test():
-            def inside():
-                lab = Lab(rules(*endpoints), proxy=proxy, **more)
-                try:
-                    scenario(lab)
-                finally:
-                    lab.close()
-                assert lab.error is None, lab.error
-                return True
-
-            assert in_child(inside, unshare=CLONE_NEWNET)
-
-        test.__name__ = scenario.__name__
-        return test
-
-    return wrap
+    return in_lab(*endpoints, proxy=proxy, **more)
 
 
 def tunnel(lab, target):

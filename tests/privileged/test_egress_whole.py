@@ -17,6 +17,7 @@ from support.egress_lab import (
     Lab,
     echo,
     http_ok,
+    in_lab,
     read_head,
     rules,
 )
@@ -34,28 +35,6 @@ from supervisor.egress.service import RequestEnded, TunnelEnded
 HELLO = client_hello(NAME.encode())
 REST_443 = endpoint(NAME, 443, access="read-only")
 TWO_PROGRAMS = [PROGRAM, shutil.which("true")]
-
-
-def in_lab(*endpoints, **more):
-    """Run the decorated function with a lab, in a child with its own namespaces."""
-
-    def wrap(scenario):
-        def test():
-            def inside():
-                lab = Lab(rules(*endpoints), **more)
-                try:
-                    scenario(lab)
-                finally:
-                    lab.close()
-                assert lab.error is None, lab.error
-                return True
-
-            assert in_child(inside, unshare=CLONE_NEWNET)
-
-        test.__name__ = scenario.__name__
-        return test
-
-    return wrap
 
 
 def ask(lab, name, rdtype="A"):

@@ -135,14 +135,16 @@ def test_a_wire_that_someone_adds_later_carries_nothing_in_or_out():
                     sender.sendto(b"in", ("10.99.0.2", 4000))
                 with pytest.raises(TimeoutError):
                     receiver.recv(10)
+                before = blocked_out()
+                refusal = send_to("10.99.0.1", kind=socket.SOCK_STREAM, patience_s=0.5)
                 with nftables.open_socket() as channel:
                     counted_in = nftables.counters(channel, TABLE)["blocked in"]
-                refusal = send_to("10.99.0.1", kind=socket.SOCK_STREAM)
-        return counted_in, refusal
+        return counted_in, blocked_out() - before, refusal
 
-    counted_in, refusal = in_child(work, unshare=CLONE_NEWNET)
+    counted_in, counted_out, refusal = in_child(work, unshare=CLONE_NEWNET)
 
     assert counted_in >= 1
+    assert counted_out >= 1
     assert refusal != 0
 
 

@@ -134,10 +134,13 @@ def test_nobody_outside_gets_in():
             udp.settimeout(0.5)
             with world.being_outside():
                 refusals = [
-                    send_to(POD_V4, kind=socket.SOCK_STREAM, port=4000),
-                    send_to(POD_V4, kind=socket.SOCK_DGRAM, port=4000),
-                    send_to(POD_V4, kind=socket.SOCK_STREAM, port=61001),
-                    send_to(POD_V4, kind=socket.SOCK_STREAM, port=61080),
+                    send_to(POD_V4, kind=kind, port=port, patience_s=0.5)
+                    for kind, port in (
+                        (socket.SOCK_STREAM, 4000),
+                        (socket.SOCK_DGRAM, 4000),
+                        (socket.SOCK_STREAM, 61001),
+                        (socket.SOCK_STREAM, 61080),
+                    )
                 ]
             with pytest.raises(TimeoutError):
                 udp.recv(10)

@@ -4,11 +4,12 @@ import os
 import select
 import socket
 import subprocess
-import time
 
 import pytest
 from support.fences import REFUSALS, keep_capabilities, send_to
 from support.pods import OUTSIDE_V4, REQUEST, WORKLOAD, as_uid, held, in_world, send_udp
+from support.processes import status_of
+from support.waiting import until
 
 from supervisor.fence.names import TABLE
 from supervisor.fence.setup import install_pod_fence
@@ -56,13 +57,7 @@ def test_notifications_that_were_lost_count_as_a_change():
 
 
 def wait_for_zero_capabilities(pid):
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with open(f"/proc/{pid}/status") as lines:
-            if "CapEff:\t0000000000000000\n" in lines.read():
-                return
-        time.sleep(0.01)
-    raise TimeoutError("the capabilities were never dropped")
+    until(lambda: "CapEff:\t0000000000000000\n" in status_of(pid), lambda: status_of(pid))
 
 
 def test_nflog_works_after_the_capability_is_gone():

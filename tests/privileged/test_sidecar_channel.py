@@ -4,11 +4,11 @@ import os
 import socket
 import stat
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 from support.forked import in_child
+from support.waiting import DEADLINE_S, until
 
 from policy.builtin import closed_policy
 from supervisor.errors import Refusal
@@ -22,7 +22,6 @@ from supervisor.sidecar.host import ControlHost, Ends
 from supervisor.sidecar.host_states import Host
 
 UID = GID = 51423  # nobody else on this machine: the sidecar looks for processes of this uid
-DEADLINE_S = 20.0
 
 
 @pytest.fixture
@@ -143,10 +142,7 @@ def become_agent(uid: int = UID, gid: int = GID) -> None:
 
 
 def listening(shared, *, yes: bool) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while (shared / "control" / "agent.sock").exists() is not yes:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: (shared / "control" / "agent.sock").exists() is yes)
 
 
 def test_the_agent_gets_policy_and_variables_and_its_status_becomes_the_sidecars(shared):

@@ -28,7 +28,7 @@ from supervisor.kernel.libc import check, libc
 from supervisor.kernel.ruleset import Chain, Hook, Table, Verdict
 from supervisor.kernel.sock_diag import open_sock_diag
 from support.built_policies import entry, policy
-from support.forked import CLONE_NEWNET
+from support.forked import CLONE_NEWNET, in_child
 from support.monitor import PlayedMonitor, found
 from support.nameserver import NameServer, answering
 
@@ -203,7 +203,7 @@ class Lab:
         async def main():
             self.loop = asyncio.get_running_loop()
             self.egress = Egress(self.descriptors, self.setup, self.events.append)
-            self.loop.call_later(0.05, self._started.set)
+            self.loop.call_soon(self._started.set)
             await self.egress.run()
 
         try:
@@ -264,6 +264,31 @@ class Lab:
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
         self.outside.stop()
+
+
+def in_lab(*endpoints, **more):
+    """Run the decorated function with a lab, in a child with its own namespaces.
+
+    ``endpoints`` are what policy opens, ``more`` are Lab's own arguments.
+    """
+
+    def wrap(scenario):
+        def test():
+            def inside():
+                lab = Lab(rules(*endpoints), **more)
+                try:
+                    scenario(lab)
+                finally:
+                    lab.close()
+                assert lab.error is None, lab.error
+                return True
+
+            assert in_child(inside, unshare=CLONE_NEWNET)
+
+        test.__name__ = scenario.__name__
+        return test
+
+    return wrap
 
 
 def _nothing(_report):

@@ -95,12 +95,16 @@ def forbid(syscall: str) -> None:
     check(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0), "prctl")
 
 
-def send_to(address: str, *, kind: int, protocol: int = 0, port: int = 9) -> int:
-    """Send or connect to a foreign address; the errno of the refusal, 0 if nothing refused it."""
+def send_to(
+    address: str, *, kind: int, protocol: int = 0, port: int = 9, patience_s: float = 3.0
+) -> int:
+    """Send or connect to a foreign address; the errno of the refusal, 0 if nothing refused it, -1
+    if nobody answered at all.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, kind, protocol) as wire:
-            wire.settimeout(3)
+            wire.settimeout(patience_s)
             if kind == socket.SOCK_STREAM:
                 wire.connect((address, port))
             else:

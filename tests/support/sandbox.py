@@ -1,13 +1,13 @@
 """Run a workload sandboxed in a real container, as a user would."""
 
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from support.podman import Container, Mount, Result, run, running
 from support.records import events_of
+from support.waiting import until
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUNTIME = Path(os.environ.get("SANDBOX_RUNTIME", PROJECT / ".build/runtime"))
@@ -70,15 +70,29 @@ def sandbox(
         yield container
 
 
-def wait_for(container: Container, text: str, *, deadline_s: float = 30.0) -> str:
-    """What the container printed, as soon as ``text`` is in it; AssertionError after the deadline."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        logs = container.logs()
-        if text in logs.stdout:
-            return logs.stdout
-        time.sleep(0.05)
-    raise AssertionError(f"{text!r} not printed within {deadline_s} s: {container.logs()}")
+def wait_for(container: Container, text: str) -> str:
+    """What the container printed, as soon as ``text`` is in it."""
+
+    def printed() -> str | None:
+        stdout = container.logs().stdout
+        return stdout if text in stdout else None
+
+    return until(printed, container.logs)
+
+
+def events(container: Container) -> list[dict]:
+    """The records that its supervisor logged so far, flat."""
+    return events_of(container.logs().stderr)
+
+
+def wait_for_event(container: Container, name: str, **fields: object) -> dict:
+    """The first record of this name with these fields."""
+
+    def found() -> dict | None:
+        wanted = fields | {"event": name}
+        return next((one for one in events(container) if wanted.items() <= one.items()), None)
+
+    return until(found, container.logs)
 
 
 def fields_of(status: str) -> dict[str, str]:

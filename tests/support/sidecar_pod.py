@@ -9,7 +9,6 @@ import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from pathlib import Path
 from supervisor.kernel.namespaces import CLONE_NEWNET, setns
 from support.nameserver import NameServer, answering
 from support.podman import Container, Result, podman
-from support.records import events_of
 from support.sandbox import DEBIAN, ENTRYPOINT, RUNTIME, TREE
 
 UID = GID = 4242
@@ -274,21 +272,3 @@ def sidecar_pod_on(network: str, policy: Path, common: Sequence[str] = ()) -> It
             joined=(f"--network=container:{name}", f"--pid=container:{name}"),
             common=tuple(common),
         )
-
-
-def events(container: Container) -> list[dict[str, object]]:
-    """The records that a half logged so far."""
-    return events_of(container.logs().stderr)
-
-
-def wait_for_event(container: Container, name: str, **fields: object) -> dict[str, object]:
-    """The first record of this name with these fields; AssertionError with everything logged
-    after the deadline.
-    """
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        for record in events(container):
-            if record["event"] == name and fields.items() <= record.items():
-                return record
-        time.sleep(0.05)
-    raise AssertionError(f"no {name}: {container.logs()}")

@@ -5,19 +5,15 @@ so that the refused one is seen to stay refused whatever happens to the helpers 
 """
 
 import contextlib
-import time
-from pathlib import Path
-
-import psutil
 
 from supervisor.identity.inputs import HELPER_IDS
 from support.acceptance import POLICY_FILE, PROGRAMS
 from support.forms import USER_NAMESPACE, owned_workspace
 from support.podman import running
-from support.records import events_of
-from support.sandbox import ENTRYPOINT, command_line, mounts
+from support.processes import children_of_user
+from support.sandbox import ENTRYPOINT, command_line, events, mounts
 from support.sites import ZONE
-from support.upstreams import Upstreams
+from support.waiting import until
 
 TRYING = f"""
 import socket, time
@@ -39,7 +35,6 @@ while True:
     print(talk("echo.{ZONE}"), talk("203.0.113.5"), talk("other.{ZONE}"), kept, flush=True)
     time.sleep(0.1)
 """
-DEADLINE_S = 45.0
 
 
 def policy(*names):
@@ -61,13 +56,10 @@ class Sandbox:
         return [line.split() for line in self.container.logs().stdout.splitlines()]
 
     def events(self, name):
-        return [one for one in events_of(self.container.logs().stderr) if one["event"] == name]
+        return [one for one in events(self.container) if one["event"] == name]
 
     def await_that(self, condition, what):
-        end = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < end, (what, self.container.logs().output[-4000:])
-            time.sleep(0.1)
+        until(condition, lambda: (what, self.container.logs().output[-4000:]))
 
     def await_event(self, name, count=1):
         self.await_that(lambda: len(self.events(name)) >= count, f"{count} times {name}")
@@ -80,11 +72,7 @@ class Sandbox:
 
     def egress(self):
         """Its process id, as this machine sees it: the child that is egress' user."""
-        found = [
-            pid
-            for pid in children_of(self.container.host_pid())
-            if f"Uid:\t{HELPER_IDS['egress']}\t" in status_of(pid)
-        ]
+        found = children_of_user(self.container.host_pid(), HELPER_IDS["egress"])
         assert len(found) == 1, found
         return found[0]
 
@@ -93,26 +81,6 @@ class Sandbox:
         fresh = self.place / "fresh"
         fresh.write_text(text)
         fresh.rename(self.place / "policy.yaml")
-
-
-def status_of(pid):
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/status").read_text()
-    return ""
-
-
-def children_of(pid):
-    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-
-
-@contextlib.contextmanager
-def upstreams_of(directory):
-    """The outside, with the names that ``policy`` takes."""
-    directory.chmod(0o755)
-    made = Upstreams(directory)
-    made.table[f"held.{ZONE}", "A"] = made.table[f"echo.{ZONE}", "A"]
-    yield made
-    made.close()
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from supervisor.kernel.libc import check, libc
 from support.certificates import write_certificates
 from support.nameserver import NameServer, answering
 from support.sites import ZONE, Handler, write_sites
+from support.waiting import until
 
 CLONE_NEWNET = 0x40000000
 DEADLINE_S = 30.0
@@ -38,7 +39,10 @@ METADATA = "169.254.169.254"
 ETH_P_ALL = 3  # linux/if_ether.h
 BANNER = b"SSH-2.0-standin\r\n"
 NAMES = (
-    *(f"{label}.{ZONE}" for label in ("pypi", "npm", "deb", "git", "echo", "other", "db", "ssh")),
+    *(
+        f"{label}.{ZONE}"
+        for label in ("pypi", "npm", "deb", "git", "echo", "held", "other", "db", "ssh")
+    ),
     f"wide.public.{ZONE}",
 )
 
@@ -242,18 +246,7 @@ class Upstreams:
                 line, user="postgres", cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
         )
-        self._await_port(5432)
-
-    def _await_port(self, port: int) -> None:
-        end = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                self.outside.do(lambda: socket.create_connection((SERVER, port), 1).close())
-            except OSError:
-                assert time.monotonic() < end, f"nobody serves port {port}"
-                time.sleep(0.05)
-            else:
-                return
+        until(lambda: self._connects((SERVER, 5432)), lambda: "PostgreSQL did not start")
 
     def close(self) -> None:
         """End what is not a thread."""
@@ -262,6 +255,19 @@ class Upstreams:
             self._database.wait(DEADLINE_S)
             shutil.rmtree(self._database_files)
         self.outside.close()
+
+
+@contextlib.contextmanager
+def open_upstreams() -> Iterator[Upstreams]:
+    """An outside for as long as the block lasts."""
+    # Not below pytest's own directory, which no other user may enter.
+    with tempfile.TemporaryDirectory(prefix="sandbox-test-upstreams-") as directory:
+        Path(directory).chmod(0o755)
+        made = Upstreams(Path(directory))
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def echo(near: socket.socket) -> None:

@@ -332,15 +332,15 @@ def n6_hashing_does_not_stop_the_others():
         starting = subprocess.Popen(
             ["./large", "-s", "-o", "/dev/null", f"http://{CURL_ONLY}/"], stderr=subprocess.DEVNULL
         )
-        slowest, count = 0.0, 0
+        slowest, since = 0.0, time.monotonic()
         while starting.poll() is None:
             began = time.monotonic()
             sock.sendall(b"x")
             sock.recv(1)
             slowest = max(slowest, time.monotonic() - began)
-            count += 1
+        seconds = time.monotonic() - since
     os.unlink("large")
-    return {"slowest": slowest, "count": count}
+    return {"slowest": slowest, "seconds": seconds}
 
 
 @row
