@@ -113,6 +113,21 @@ def around() -> Iterator[Mutation]:
         ("egress: privileges", "def shed_privileges(uid):\n    signal.pthread_sigmask(2, ())"),
     ):
         yield Mutation(name, "supervisor/egress/process.py", lines, both)
+    for name, module, lines, tests in (
+        (
+            "the port as tracking has it",
+            "server.py",
+            "def _client_end(_sock, peer):\n    return _end(peer)",
+            ("tests/attacks/test_program_rows.py", "-k", "j6 and namespace"),
+        ),
+        (
+            "a connection that was reset",
+            "caller.py",
+            "_HELD_OPEN = range(99)",
+            ("tests/component/test_caller.py",),
+        ),
+    ):
+        yield Mutation(f"caller: {name}", f"supervisor/egress/{module}", lines, tests)
     yield from sidecar_pod()
 
 

@@ -6,11 +6,14 @@ Each command is a module with ``configure(parser)`` and ``run(arguments) -> exit
 import argparse
 import importlib
 import json
+import os
 import signal
 import sys
 from typing import NoReturn, Protocol, cast
 
+from supervisor.cli.codes import INTERNAL_ERROR
 from supervisor.errors import Refusal
+from supervisor.events.unexpected import words_of
 
 # name -> (module below supervisor.cli, one line for --help). The lines stand here so that
 # --help imports no command.
@@ -36,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 SUPERVISING = frozenset({"run", "net-init", "sidecar"})
 USAGE_ERROR = 2
 REFUSED = 1
+FAILED = 125  # of a command that supervises: nothing of the workload runs
 
 
 class Command(Protocol):
@@ -71,7 +75,8 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Run one command and return its exit status (1 refused, 2 usage, otherwise its own)."""
     arguments = build_parser(argv).parse_args(argv)
-    if arguments.command not in SUPERVISING:
+    supervises = arguments.command in SUPERVISING
+    if not supervises:
         # The launcher blocked them for those who read a signalfd; everybody else may be stopped.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
@@ -79,6 +84,14 @@ def main(argv: list[str]) -> int:
     except Refusal as refusal:
         report(refusal, as_json=getattr(arguments, "json", False))
         return REFUSED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
+    except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, it has a code
+        met = Refusal(INTERNAL_ERROR, words_of(error))
+        report(met, as_json=getattr(arguments, "json", False))
+        sys.excepthook(*sys.exc_info())
+        return FAILED if supervises else REFUSED
 
 
 def report(refusal: Refusal, *, as_json: bool) -> None:

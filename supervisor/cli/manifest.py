@@ -22,6 +22,7 @@ from supervisor.deploy.settings import (
     PullPolicy,
     Resources,
     Restart,
+    SecretKey,
     Sideload,
     Topology,
     Workspace,
@@ -33,6 +34,7 @@ from supervisor.settings import UpstreamSettings
 
 API_VERSIONS = ("v1beta1", "v1alpha1")
 SHOWN_FINDINGS = 5
+PROXY_KEY = "credentials"
 CLOSED = """\
 # The built-in closed policy: no network, no files but the baseline, the work directory and /tmp.
 version: 1
@@ -96,6 +98,12 @@ def _configure_pod(parser: argparse.ArgumentParser) -> None:
     option("--restart", choices=_values(Restart), default="Never")
     option("--pull-policy", choices=_values(PullPolicy), default="IfNotPresent")
     upstream_arguments.configure(parser, with_credentials=False)
+    option(
+        "--upstream-proxy-secret",
+        metavar="NAME[/KEY]",
+        help="a Secret's key with user:password for the proxy, into the sidecar only; "
+        f"default key: {PROXY_KEY}",
+    )
     option("--explain", action="store_true", help="print only what is needed and what is ignored")
     option("--json", action="store_true", help="one List, or with --explain one object")
     option("command_words", nargs=argparse.REMAINDER, metavar="[--] COMMAND…")
@@ -158,6 +166,7 @@ def settings_from(arguments: argparse.Namespace) -> PodSettings:
         environment=tuple(_variable(text) for text in arguments.env),
         secrets=tuple(arguments.secret),
         upstream=_upstream(arguments),
+        proxy_secret=_proxy_secret(arguments),
         runtime_class=arguments.runtime_class,
         user_namespace=arguments.user_namespace,
     )
@@ -180,6 +189,16 @@ def _upstream(arguments: argparse.Namespace) -> UpstreamSettings:
     settings = upstream_arguments.settings_from(arguments)
     obtain_upstream(settings)
     return settings
+
+
+def _proxy_secret(arguments: argparse.Namespace) -> SecretKey | None:
+    given = arguments.upstream_proxy_secret
+    if given is None:
+        return None
+    if arguments.upstream_proxy is None:
+        raise Refusal(codes.CONFLICT, "--upstream-proxy-secret needs --upstream-proxy")
+    secret, slash, key = given.partition("/")
+    return SecretKey(secret=secret, key=key if slash else PROXY_KEY)
 
 
 def _policy_text(path: str | None) -> str:

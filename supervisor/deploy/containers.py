@@ -253,6 +253,7 @@ def _upstream(settings: PodSettings) -> list[str]:
     for option, value in (
         ("--resolver", upstream.resolver),
         ("--upstream-proxy", upstream.proxy),
+        ("--upstream-proxy-credentials", volumes.proxy_credentials(settings)),
         ("--no-proxy", upstream.no_proxy),
     ):
         if value is not None:

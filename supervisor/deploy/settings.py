@@ -26,6 +26,8 @@ _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 # A quantity: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# A key of a Secret: https://kubernetes.io/docs/concepts/configuration/secret/
+_KEY = re.compile(r"[-._A-Za-z0-9]*[-_A-Za-z0-9][-._A-Za-z0-9]*")
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9._-]+)+")
 
 
@@ -95,6 +97,14 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretKey:
+    """One entry of a Secret."""
+
+    secret: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodSettings:
     """Everything that decides the manifest; checked on construction (Refusal ``deploy.*``)."""
 
@@ -117,6 +127,7 @@ class PodSettings:
     environment: tuple[tuple[str, str], ...] = ()
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     secrets: tuple[str, ...] = ()  # names of Secrets, for the sidecar only
+    proxy_secret: SecretKey | None = None  # user:password for the upstream proxy, likewise
     runtime_class: str | None = None
     user_namespace: bool = False  # hostUsers: false
 
@@ -173,6 +184,9 @@ def _check_lists(settings: PodSettings) -> None:
         _check_directory(directory)
     for name in settings.secrets:
         _match(_LABEL, name, "--secret", "a DNS label")
+    if settings.proxy_secret is not None:
+        _match(_LABEL, settings.proxy_secret.secret, "--upstream-proxy-secret", "a DNS label")
+        _match(_KEY, settings.proxy_secret.key, "--upstream-proxy-secret", "a key of a Secret")
     for name, value in settings.environment:
         _check_variable(name, value)
 
@@ -203,8 +217,14 @@ def _check_combination(settings: PodSettings) -> None:
     combined = settings.topology is Topology.COMBINED
     if combined and settings.native_sidecar:
         raise Refusal(codes.CONFLICT, "--native-sidecar needs --topology sidecar")
-    if combined and settings.secrets:
-        raise Refusal(codes.SECRET_IN_REACH, f"the Secret {settings.secrets[0]}")
+    if combined and (inside := secrets_of(settings)):
+        raise Refusal(codes.SECRET_IN_REACH, f"the Secret {inside[0]}")
+
+
+def secrets_of(settings: PodSettings) -> tuple[str, ...]:
+    """The names of all Secrets that the sidecar gets, each once."""
+    proxy = () if settings.proxy_secret is None else (settings.proxy_secret.secret,)
+    return tuple(dict.fromkeys((*settings.secrets, *proxy)))
 
 
 def _match(pattern: re.Pattern[str], text: str, what: str, wanted: str) -> None:

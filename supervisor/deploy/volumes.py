@@ -10,6 +10,7 @@ from supervisor.deploy.settings import (
     PodSettings,
     Sideload,
     Topology,
+    secrets_of,
 )
 
 Json = dict[str, object]
@@ -21,9 +22,9 @@ SHARED_SIZE = "16Mi"
 TMP_SIZE = "1Gi"
 SHM_SIZE = "64Mi"  # what container engines give /dev/shm
 WRITABLE_SIZE = "1Gi"
-# Readable by the sidecar's own uid without any group that the workload may have: the volume is
-# mounted in no other container.
-SECRET_MODE = 0o444
+# Mounted in the sidecar alone. A sidecar that is not root has to read it without any group that the
+# workload may have; what egress' user reads there, no other user of that container could.
+SECRET_MODE, SECRET_MODE_UNPRIVILEGED = 0o400, 0o444
 
 
 def name(settings: PodSettings, what: str) -> str:
@@ -59,8 +60,9 @@ def volumes(settings: PodSettings, *, claim_from_template: bool = False) -> list
         _empty(settings, f"writable-{number}", WRITABLE_SIZE)
         for number, _ in enumerate(settings.writable)
     ]
-    for number, secret in enumerate(settings.secrets):
-        source = {"secretName": secret, "optional": False, "defaultMode": SECRET_MODE}
+    mode = SECRET_MODE if settings.binary_aware else SECRET_MODE_UNPRIVILEGED
+    for number, secret in enumerate(secrets_of(settings)):
+        source = {"secretName": secret, "optional": False, "defaultMode": mode}
         found.append({"name": name(settings, f"secret-{number}"), "secret": source})
     return found
 
@@ -120,8 +122,14 @@ def secrets(settings: PodSettings) -> list[Json]:
     """For the sidecar, and for nobody else."""
     return [
         _mount(settings, f"secret-{number}", f"{layout.SECRETS}/{secret}", read_only=True)
-        for number, secret in enumerate(settings.secrets)
+        for number, secret in enumerate(secrets_of(settings))
     ]
+
+
+def proxy_credentials(settings: PodSettings) -> str | None:
+    """The file for the proxy's user and password, as the sidecar sees it."""
+    entry = settings.proxy_secret
+    return None if entry is None else f"{layout.SECRETS}/{entry.secret}/{entry.key}"
 
 
 def claim_spec(claim: NewClaim) -> Json:

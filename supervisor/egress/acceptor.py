@@ -11,6 +11,7 @@ from supervisor.egress.link import RESET_ON_CLOSE
 from supervisor.egress.poller import LEVEL_IN, Poller
 from supervisor.egress.service import Shed
 from supervisor.egress.sockets import Socket, accept
+from supervisor.kernel.tcp_saved_syn import save_syn
 
 # A burst is taken in one go, but not so long that tunnels wait for more than 2 ms.
 ACCEPTS_A_TURN = 32
@@ -48,6 +49,7 @@ class Acceptor:
         # is noticed in hours.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        save_syn(listener)
         poller.add(listener.fileno(), self._ready, LEVEL_IN)
 
     def _ready(self, _events: int) -> None:

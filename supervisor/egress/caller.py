@@ -32,7 +32,7 @@ from supervisor.egress.owner_messages import (
 )
 from supervisor.egress.poller import LEVEL_IN, Poller
 from supervisor.kernel.netlink_exact import NetlinkExact
-from supervisor.kernel.sock_diag import End, SocketOwner, find_tcp, tcp_towards
+from supervisor.kernel.sock_diag import End, SocketOwner, find_tcp
 from supervisor.kernel.tcp_info import CLOSE_WAIT, ESTABLISHED, tcp_state
 
 if TYPE_CHECKING:
@@ -49,9 +49,8 @@ HELD_BACK_S = 8.0
 # Once asked: the monitor gives itself 50 ms for each of 64 questions; hashing 1 GB takes 2 s.
 PATIENCE_S = 5.0
 
-# Sockets whose connections we have: as many as there can be at once (server.MAX_CONNECTIONS). The
-# kernel gives a number out again after four thousand million others.
-REMEMBERED_INODES = 10_000
+# The states of our end in which the client still has its own: it closed neither way, or one.
+_HELD_OPEN = (ESTABLISHED, CLOSE_WAIT)
 
 _ROOM = socket.CMSG_SPACE(MAX_EXECUTABLES * array.array("i").itemsize)
 _CUT = int(socket.MSG_CTRUNC)  # as a number: the enumeration's own & takes 2 µs
@@ -125,7 +124,6 @@ class CallerFinder:
         self._held_back: deque[_HeldBack] = deque()
         self._hashing: dict[FileIdentity, list[Callable[[str | None], None]]] = {}
         self._last_id = 0
-        self._inodes: dict[int, None] = {}  # oldest first
         # The same programs ask again and again; what follows from a digest never changes.
         self._conclude = lru_cache(REMEMBERED)(self._conclusion)
         self._packet = bytearray(MAX_ANSWER)
@@ -147,7 +145,6 @@ class CallerFinder:
         if owner is None or owner.inode == 0:
             done(_unknown(CallerProblem.VANISHED))
             return
-        self._remember(owner.inode)
         if len(self._unanswered) + len(self._held_back) >= MAX_PENDING + MAX_HELD_BACK:
             done(_unknown(CallerProblem.OVER_BUDGET))
             return
@@ -176,32 +173,7 @@ class CallerFinder:
 
     def _owner(self, local: End, remote: End, connection: "Socket | None") -> SocketOwner | None:
         owner = find_tcp(self._diag, local, remote)
-        states: tuple[int, ...] = (ESTABLISHED, CLOSE_WAIT)
-        if owner is None:
-            # A client that has closed is not among those that are found.
-            owner, states = self._renumbered(local, remote), (ESTABLISHED,)
-        return owner if connection is not None and tcp_state(connection) in states else None
-
-    def _renumbered(self, local: End, remote: End) -> SocketOwner | None:
-        """The client whose port the kernel changed on the way to us.
-
-        Redirecting gives all destinations one address and port. Where a client's source port is in
-        use towards another one already (connect(2) does that, and connection tracking remembers
-        for two minutes), the second connection gets another source port, and nobody has that one.
-        The client is then the one socket towards ``remote`` that no other connection of ours has;
-        where there are two, it stays unknown rather than guessed.
-        """
-        found = [
-            owner
-            for owner in tcp_towards(self._diag, local[0], remote)
-            if owner.inode not in self._inodes
-        ]
-        return found[0] if len(found) == 1 else None
-
-    def _remember(self, inode: int) -> None:
-        if len(self._inodes) >= REMEMBERED_INODES:
-            del self._inodes[next(iter(self._inodes))]
-        self._inodes[inode] = None
+        return owner if connection is not None and tcp_state(connection) in _HELD_OPEN else None
 
     def sweep(self) -> None:
         """Give up what took too long. To be called about once a second."""

@@ -68,8 +68,8 @@ class Refused:
 class Answerer(Protocol):
     """Who knows what a name may be answered with."""
 
-    def answer(self, name: str) -> Addresses | Refused:
-        """Decide on one canonical name."""
+    def answer(self, name: str, kind: str) -> Addresses | Refused:
+        """Decide on one canonical name; ``kind`` is the type that was asked for, to be told."""
 
 
 def respond(wire: bytes, answerer: Answerer, *, over_tcp: bool) -> bytes | None:
@@ -116,7 +116,10 @@ def _fill(response: dns.message.Message, query: dns.message.Message, answerer: A
     """Write the answer for the one question into ``response``, in the question's own case."""
     question = query.question[0]
     name = canonical_name(question.name.to_text())
-    answer = Refused(why="not a host name") if name is None else answerer.answer(name)
+    if name is None:
+        answer: Addresses | Refused = Refused(why="not a host name")
+    else:
+        answer = answerer.answer(name, dns.rdatatype.to_text(question.rdtype))
     match answer:
         case Refused(why=why):
             response.set_rcode(dns.rcode.NXDOMAIN)

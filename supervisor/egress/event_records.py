@@ -68,7 +68,7 @@ def event_of(report: Report) -> Event:
             return _request(report)
         case NameRefused():
             why = Why.of(codes.NAME_REFUSED, report.why)
-            return DnsRefused(name=report.name, kind="any", why=why)
+            return DnsRefused(name=report.name, kind=report.kind, why=why)
         case Shed():
             return ConnectionShed(limit=report.limit, value=report.value)
         case unreachable:

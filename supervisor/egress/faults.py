@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
-from supervisor.events.vocabulary import Event, Fault
+from supervisor.events.fault_codes import INTERNAL_ERROR, LIBRARY_WARNING
+from supervisor.events.vocabulary import Event, Fault, Why
 
 FRAMES = 16  # of each exception in a chain, the innermost
 
@@ -44,15 +45,16 @@ class Faults(logging.Handler):
 
     def _to_event(self, _: object, __: str, entry: MutableMapping[str, Any]) -> NoReturn:
         chain: list[dict[str, Any]] = entry.get("exception", [])
-        kind, cause = "log", str(entry["event"])
+        kind, cause, code = "log", str(entry["event"]), LIBRARY_WARNING
         trace: tuple[str, ...] = ()
         if chain:
             first = _innermost(chain)
-            kind, value = first["exc_type"], first["exc_value"]
-            cause = f"{cause}: {value}" if value else cause
+            kind, value, code = first["exc_type"], first["exc_value"], INTERNAL_ERROR
+            cause = f"{cause}: {kind}: {value}" if value else f"{cause}: {kind}"
             frames = first["frames"]
             trace = tuple(f"{one['filename']}:{one['lineno']} {one['name']}" for one in frames)
-        self._emit(Fault(process=self._process, kind=kind, cause=cause, trace=trace))
+        why = Why.of(code, cause)
+        self._emit(Fault(process=self._process, kind=kind, why=why, trace=trace))
         raise structlog.DropEvent
 
 

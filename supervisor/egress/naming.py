@@ -56,7 +56,7 @@ class Names:
         self._clock = clock
 
     def answer(self, name: str) -> Addresses | Refused:
-        """What DNS says about a canonical name (the Answerer of supervisor.egress.dns)."""
+        """What DNS says about a canonical name, whichever type is asked for."""
         known = self._hosts.addresses.get(name)
         if known is not None:
             return Addresses(
@@ -99,16 +99,16 @@ class Names:
 class ReportingNames:
     """An Answerer that also tells which names it refused, and counts the others."""
 
-    def __init__(self, names: Names, refused: Callable[[str, str], None]) -> None:
+    def __init__(self, names: Names, refused: Callable[[str, str, str], None]) -> None:
         self._names = names
         self._refused = refused
         self.given = 0
 
-    def answer(self, name: str) -> Addresses | Refused:
+    def answer(self, name: str, kind: str) -> Addresses | Refused:
         """See Answerer."""
         answer = self._names.answer(name)
         if isinstance(answer, Refused):
-            self._refused(name, answer.why)
+            self._refused(name, kind, answer.why)
         else:
             self.given += 1
         return answer

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from supervisor.egress.order_messages import ALIVE, READY, Order, encode
 from supervisor.events.event_metrics import EgressMetrics
 from supervisor.events.metrics_page import write_page
+from supervisor.events.unexpected import fault_of
 from supervisor.events.vocabulary import Event, TunnelsClosed
 from supervisor.kernel import filters, ids, landlock, prctl, seccomp
 
@@ -64,11 +65,9 @@ def serve(
     """
     status = 1
     faults: Faults | None = None
+    stream: EventStream | None = None
     try:
         gc.freeze()  # what the monitor made stays: to look through it would copy its pages
-        shed_privileges(spec.uid)
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         counted = EgressMetrics()
         stream = record_stream(
             "egress",
@@ -77,6 +76,9 @@ def serve(
             sequence=sequence,
             observe=counted.observe,
         )
+        shed_privileges(spec.uid)
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         faults = _hear_faults(stream)
         run = _prepare(spec, policy, (owners, orders), stream, counted)
         confine(filters.egress())
@@ -85,6 +87,8 @@ def serve(
     except BaseException as error:  # noqa: BLE001 - a forked child must never unwind into the monitor
         if faults is not None:
             faults.tell(error)
+        elif stream is not None:
+            stream.emit(fault_of("egress", error))
         else:
             sys.excepthook(*sys.exc_info())
     finally:

@@ -41,6 +41,7 @@ from supervisor.egress.upstream_proxy import UpstreamProxy
 from supervisor.kernel.original_dst import original_dst
 from supervisor.kernel.route_get import is_dialled_outside, open_route
 from supervisor.kernel.sock_diag import End, open_sock_diag
+from supervisor.kernel.tcp_saved_syn import saved_urgent_pointer
 
 # Tunnels and sessions together: two descriptors and about 5 KiB each.
 MAX_CONNECTIONS = 10_000
@@ -241,7 +242,8 @@ class Egress:
 
         streams: set[DnsStream] = set()
         names = self._names = ReportingNames(
-            service.names, lambda name, why: self._report(NameRefused(name=name, why=why))
+            service.names,
+            lambda name, kind, why: self._report(NameRefused(name=name, kind=kind, why=why)),
         )
 
         def keep(stream: DnsStream) -> None:
@@ -283,7 +285,7 @@ class Egress:
         TunnelSession(
             service,
             client,
-            ends=(_end(peer), (_plain(address), port)),
+            ends=(_client_end(sock, peer), (_plain(address), port)),
             target=target,
             is_connect=False,
             request_id=service.new_id(),
@@ -292,7 +294,7 @@ class Egress:
     def _proxied(self, sock: Socket, peer: tuple[str, int]) -> None:
         """A connection to the proxy's own port."""
         service = self._running()
-        ends = (_end(peer), _end(sock.getsockname()))
+        ends = (_client_end(sock, peer), _end(sock.getsockname()))
         client = Link(service.poller, sock, _NOBODY)
         HttpSession(service, client, ends=ends, bound=None, callers=None).start()
 
@@ -354,6 +356,14 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
+
+
+def _client_end(sock: Socket, peer: tuple[str, int]) -> End:
+    """The client's socket by the name that it has itself; the fence tells its port.
+
+    Where it did not, port 0: nobody's, so whose connection it is will not be found.
+    """
+    return _address(peer[0]), saved_urgent_pointer(sock) or 0
 
 
 def _end(name: tuple[str, int]) -> End:

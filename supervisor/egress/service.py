@@ -52,9 +52,10 @@ class Shed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameRefused:
-    """A name was asked for that no rule of the policy can need."""
+    """A name was asked for that no rule of the policy can need; ``kind`` as in ``AAAA``."""
 
     name: str
+    kind: str
     why: str
 
 

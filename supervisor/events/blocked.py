@@ -22,10 +22,19 @@ def code_of(protocol: int, port: int | None) -> Code:
 
 
 def attempt(
-    *, uid: int | None, gid: int | None, protocol: int, destination: str, port: int | None
+    *,
+    uid: int | None,
+    gid: int | None,
+    protocol: int,
+    destination: str,
+    port: int | None,
+    tied: bool = False,
 ) -> AttemptBlocked:
-    """The event for one logged packet; its fields as supervisor.kernel.nflog read them."""
-    code = code_of(protocol, port)
+    """The event for one logged packet; its fields as supervisor.kernel.nflog read them.
+
+    ``tied``: it was on its way to egress, and kept to an interface all the same.
+    """
+    code = codes.INTERFACE if tied else code_of(protocol, port)
     return AttemptBlocked(
         uid=uid,
         gid=gid,

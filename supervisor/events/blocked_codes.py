@@ -20,6 +20,12 @@ UDP = Code(
     "Use the service's TCP form, allowed by an endpoint with 'protocol: tcp'. The time is the "
     "container's own: NTP is not needed.",
 )
+INTERFACE = Code(
+    "blocked.interface",
+    "A program tied its socket to a network interface, so that its packets cannot be led to egress.",
+    "Connect without choosing an interface (SO_BINDTODEVICE, 'curl --interface eth0'). Such a TCP "
+    "connection cannot be told that it was refused and waits for its own time-out.",
+)
 TCP = Code(
     "blocked.tcp",
     "A TCP packet did not go through egress: a connection between networks that the fence keeps "

@@ -250,11 +250,9 @@ def pod_message(event: v.PodMessage) -> Body:
 
 def fault(event: v.Fault) -> Body:
     """See Fault."""
-    fields: Json = {
-        "process": {"name": clean(event.process)},
-        "status_code": clean(event.kind),
-        "status_detail": free_text(event.cause),
-    }
+    more = {"kind": clean(event.kind), **unmapped((), why=event.why)}
+    if event.trace:
+        more["trace"] = [clean(frame) for frame in event.trace[-FRAMES:]]
     return Body(
         ERROR,
         (1, "General Error"),
@@ -262,8 +260,8 @@ def fault(event: v.Fault) -> Body:
         Severity.HIGH,
         FAILURE,
         "a process of the supervisor met an error that it did not expect",
-        fields,
-        {"trace": [clean(frame) for frame in event.trace[-FRAMES:]]} if event.trace else {},
+        {"process": {"name": clean(event.process)}, **reason(event.why)},
+        more,
     )
 
 

@@ -310,11 +310,14 @@ class PodMessage(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A process of ours met an error that it did not expect; ``trace`` is where, innermost last."""
+    """A process of ours met an error that it did not expect.
+
+    ``kind`` is Python's name for it, ``trace`` says where, the innermost place last.
+    """
 
     process: str
     kind: str
-    cause: str
+    why: Why
     trace: tuple[str, ...] = ()
 
 

@@ -27,6 +27,9 @@ LOOPBACK_V6 = IPv6Network("::1/128")
 LOCALHOST_V4 = IPv4Network("127.0.0.1/32")
 LOCALHOST_V6 = IPv6Network("::1/128")
 
+# Every such address belongs to one interface, and so does whoever connects to one.
+LINK_LOCAL_V6 = IPv6Network("fe80::/10")
+
 DNS_SERVICE = 53
 
 # Neighbour and router discovery (RFC 4861), multicast listener discovery (RFC 2710, RFC 3810):

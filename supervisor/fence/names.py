@@ -7,3 +7,4 @@ NFLOG_GROUP = 61
 # Comments of the rules that refuse, and the prefixes of what they log; counters are read by them.
 BLOCKED_OUT = "blocked out"
 BLOCKED_IN = "blocked in"
+BLOCKED_WIRE = "blocked wire"

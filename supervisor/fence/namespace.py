@@ -16,6 +16,7 @@ from supervisor.fence.rules import (
     direct_dials,
     judges,
     redirects,
+    source_ports,
 )
 from supervisor.kernel.ruleset import Chain, Hook, Network, Rule, Table, To, Verdict
 
@@ -29,7 +30,7 @@ OWN_NETWORKS: tuple[Network, ...] = (
 
 def ruleset(served: Served | None) -> Table:
     """The whole table: closed (``served`` is None), or with TCP and DNS led to egress."""
-    closed = (_output(served), judges(Hook.INPUT, FROM_LOOPBACK, *REFUSE_IN), NO_FORWARDING)
+    closed = (_output(served), _input(served), NO_FORWARDING)
     chains = closed if served is None else (_redirects(served), *closed)
     return Table(name=TABLE, chains=chains)
 
@@ -49,3 +50,8 @@ def _output(served: Served | None) -> Chain:
     )
     direct = () if served is None else direct_dials(served)
     return judges(Hook.OUTPUT, *direct, *own, *REFUSE_OUT)
+
+
+def _input(served: Served | None) -> Chain:
+    told = () if served is None else source_ports(served)
+    return judges(Hook.INPUT, *told, FROM_LOOPBACK, *REFUSE_IN)

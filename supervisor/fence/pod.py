@@ -12,10 +12,14 @@ Datagrams have no beginning: tracking takes a query for the next one of whoever 
 port before, and rewrites it likewise. So those of egress are tracked in a zone of their own. Not
 its TCP: tracking sees a SYN, and the last packets of a closed socket, which have no creator, would
 not be found there.
+
+A redirect asks for ``lo``, but a socket that is tied to an interface keeps to that one: its packet,
+now for 127.0.0.1 or ::1, would leave by the wire. So what really leaves is judged once more, behind
+the redirect. Link-local IPv6 ties its sockets too, and is not redirected at all but refused.
 """
 
 from supervisor.fence import addresses
-from supervisor.fence.names import BLOCKED_OUT, TABLE
+from supervisor.fence.names import BLOCKED_OUT, BLOCKED_WIRE, TABLE
 from supervisor.fence.request import PodRequest, Served
 from supervisor.fence.rules import (
     FROM_LOOPBACK,
@@ -27,6 +31,7 @@ from supervisor.fence.rules import (
     judges,
     redirects,
     refuse,
+    source_ports,
 )
 from supervisor.kernel.ruleset import (
     Carries,
@@ -41,7 +46,7 @@ from supervisor.kernel.ruleset import (
     Leaving,
     Mark,
     Marked,
-    NotOpening,
+    Opening,
     Owner,
     PortSet,
     Protocol,
@@ -83,7 +88,14 @@ def ruleset(
     return Table(
         name=TABLE,
         sets=port_sets(request, taken_tcp, taken_udp),
-        chains=(_zones(request), _redirects(request), _output(request), _input(), NO_FORWARDING),
+        chains=(
+            _zones(request),
+            _redirects(request),
+            _output(request),
+            _leaving(),
+            _input(request.served),
+            NO_FORWARDING,
+        ),
     )
 
 
@@ -122,6 +134,11 @@ def _zones(request: PodRequest) -> Chain:
 
 def _redirects(request: PodRequest) -> Chain:
     egress = Rule(comment="egress", matches=(Owner(request.egress_uid),), ending=Verdict.RETURN)
+    tied = Rule(
+        comment="link-local is refused",
+        matches=(To(addresses.LINK_LOCAL_V6),),
+        ending=Verdict.RETURN,
+    )
     # Synthetic addresses are local addresses too, so they come before "local stays".
     pools = tuple(
         Rule(
@@ -132,7 +149,7 @@ def _redirects(request: PodRequest) -> Chain:
         for pool in POOLS
     )
     local = Rule(comment="local stays", matches=(ToThisMachine(),), ending=Verdict.RETURN)
-    return redirects(request.served, first=(egress,), stays=(*pools, local))
+    return redirects(request.served, first=(egress, tied), stays=(*pools, local))
 
 
 def _output(request: PodRequest) -> Chain:
@@ -149,7 +166,7 @@ def _output(request: PodRequest) -> Chain:
         ),
         Rule(
             comment="tail of a closed egress connection",
-            matches=(Marked(EGRESS_MARK), InState((State.ESTABLISHED,)), NotOpening()),
+            matches=(Marked(EGRESS_MARK), InState((State.ESTABLISHED,)), Opening(yes=False)),
             statements=(Count(),),
             ending=Verdict.ACCEPT,
         ),
@@ -278,7 +295,18 @@ def _only_open() -> tuple[Rule, ...]:
     return (*opened, answers)
 
 
-def _input() -> Chain:
+def _leaving() -> Chain:
+    """By a wire: egress' connections and discovery. Here nothing can be answered, only dropped."""
+    return judges(
+        Hook.POSTROUTING,
+        Rule(comment="stays here", matches=(Leaving("lo"),), ending=Verdict.ACCEPT),
+        Rule(comment="egress", matches=(Marked(EGRESS_MARK),), ending=Verdict.ACCEPT),
+        *_discovery_out(),
+        *drop(BLOCKED_WIRE),
+    )
+
+
+def _input(served: Served) -> Chain:
     own_link = (
         addresses.ROUTER_ADVERTISEMENT,
         addresses.NEIGHBOUR_SOLICITATION,
@@ -286,6 +314,7 @@ def _input() -> Chain:
     )
     return judges(
         Hook.INPUT,
+        *source_ports(served),
         FROM_LOOPBACK,
         *_discovery(own_link, (addresses.LISTENER_QUERY,)),
         # Answers, and ICMP errors about them (path MTU).

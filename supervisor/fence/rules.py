@@ -12,11 +12,13 @@ from supervisor.kernel.ruleset import (
     Hook,
     Log,
     Match,
+    Opening,
     Protocol,
     Redirect,
     Redirected,
     Reject,
     Rule,
+    TellSourcePort,
     ToPort,
     Verdict,
 )
@@ -99,6 +101,23 @@ def direct_dials(served: Served) -> tuple[Rule, ...]:
             Redirected(yes=False),
             protocol=protocol,
         )
+    )
+
+
+def source_ports(served: Served) -> tuple[Rule, ...]:
+    """Tell egress from which port a client came, whatever tracking made of it on the way.
+
+    Redirecting gives all destinations one address and port. Where a client's source port is taken
+    there, by its own or another's connection of the last two minutes, tracking gives it a free one,
+    under which nobody has a socket, or, soon after, somebody else.
+    """
+    return tuple(
+        Rule(
+            comment=f"tell the source port {port}",
+            matches=(ToPort(Protocol.TCP, port), Opening()),
+            statements=(TellSourcePort(),),
+        )
+        for port in (served.capture, served.proxy)
     )
 
 

@@ -8,12 +8,12 @@ and passes descriptors to its parent; then it ends, and with it all that it impo
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
 from supervisor.errors import Refusal
+from supervisor.events.unexpected import in_short
 from supervisor.fence import channel, codes
 from supervisor.fence.request import (
     FencedNamespace,
@@ -158,8 +158,9 @@ def _be_child(
         work(end, deadline)
     except Refusal as refusal:
         channel.send(end, [REFUSED, refusal.code.name, refusal.cause, refusal.remedy])
-    except BaseException:  # noqa: BLE001 - the last frame of a forked child: nothing above may run
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 - the last frame of a forked child: nothing above may run
+        failed = codes.SETUP_FAILED
+        channel.send(end, [REFUSED, failed.name, in_short(error), failed.remedy])
     finally:
         os._exit(0)
 

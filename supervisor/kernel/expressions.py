@@ -30,7 +30,7 @@ from supervisor.kernel.ruleset import (
     Marked,
     Match,
     Network,
-    NotOpening,
+    Opening,
     Owner,
     PacketMatch,
     Protocol,
@@ -40,6 +40,7 @@ from supervisor.kernel.ruleset import (
     Rule,
     SpecialMatch,
     Statement,
+    TellSourcePort,
     To,
     ToPort,
     ToPortIn,
@@ -68,7 +69,7 @@ VERDICT_REGISTER = 0
 EQUAL, NOT_EQUAL = 0, 1
 
 META_KEYS = {"iifname": 6, "oifname": 7, "skuid": 10, "nfproto": 15, "l4proto": 16}
-CT_STATE, CT_DIRECTION, CT_STATUS, CT_MARK, CT_ZONE = 0, 1, 2, 3, 17
+CT_STATE, CT_DIRECTION, CT_STATUS, CT_MARK, CT_SOURCE_PORT, CT_ZONE = 0, 1, 2, 3, 11, 17
 CT_STATUS_DNAT = struct.pack("=I", 1 << 5)  # IPS_DST_NAT
 
 NETWORK_HEADER, TRANSPORT_HEADER = 1, 2
@@ -76,8 +77,10 @@ SOURCE_PORT, DESTINATION_PORT = 0, 2
 IPV4_DESTINATION, IPV6_DESTINATION = 16, 24
 IPV6_HOP_LIMIT = 7
 ICMPV6_TYPE = 0
-TCP_FLAGS = 13
+TCP_FLAGS, TCP_CHECKSUM, TCP_URGENT_POINTER = 13, 16, 18
 TCP_SYN, TCP_ACK = 0x02, 0x10
+
+CHECKSUM_OF_INTERNET = 1  # RFC 1071
 
 NFPROTO_IPV4, NFPROTO_IPV6 = 2, 10
 INTERFACE_NAME_SIZE = 16
@@ -155,12 +158,12 @@ def _of_special_match(match: SpecialMatch) -> list[Expression]:
                 "fib", dreg=REGISTER, result=FIB_RESULT_ADDRESS_TYPE, flags=FIB_OF_DESTINATION
             )
             return [look, _compare(struct.pack("=I", RTN_LOCAL))]
-        case NotOpening():
+        case Opening(yes):
             return [
                 *_carries(Protocol.TCP),
                 _payload(TRANSPORT_HEADER, TCP_FLAGS, 1),
                 _masked(bytes([TCP_SYN | TCP_ACK])),
-                _compare(bytes([TCP_SYN]), NOT_EQUAL),
+                _compare(bytes([TCP_SYN]), EQUAL if yes else NOT_EQUAL),
             ]
         case Icmpv6():
             return _icmpv6(match)
@@ -186,6 +189,8 @@ def of_statement(statement: Statement) -> list[Expression]:
                 _expression("immediate", dreg=REGISTER, data=_value(struct.pack("=H", number))),
                 _expression("ct", sreg=REGISTER, key=CT_ZONE, direction=original),
             ]
+        case TellSourcePort():
+            return _tell_source_port()
         case Log(group, prefix):
             return [_expression("log", prefix=prefix, group=group, snaplen=LOG_BYTES)]
         case _:
@@ -256,6 +261,23 @@ def _lookup(ports: str) -> Expression:
 
 def _payload(base: int, offset: int, length: int) -> Expression:
     return _expression("payload", dreg=REGISTER, base=base, offset=offset, len=length)
+
+
+def _tell_source_port() -> list[Expression]:
+    original = Direction.ORIGINAL.value
+    return [
+        _expression("ct", dreg=REGISTER, key=CT_SOURCE_PORT, direction=original),
+        _expression(
+            "payload",
+            sreg=REGISTER,
+            base=TRANSPORT_HEADER,
+            offset=TCP_URGENT_POINTER,
+            len=2,
+            csum_type=CHECKSUM_OF_INTERNET,
+            csum_offset=TCP_CHECKSUM,
+            csum_flags=frozenset(),
+        ),
+    ]
 
 
 def _meta_equals(key: str, data: bytes) -> list[Expression]:

@@ -1,4 +1,4 @@
-"""One question, one answer over a kept netlink socket (netlink(7)); and, rarely, all objects.
+"""One question, one answer over a kept netlink socket (netlink(7)).
 
 The kernel answers a request for one object inside sendmsg(2), so the reply is there when the call
 returns. pyroute2 would parse whole dumps here, at a hundred times the cost (measured: sock_diag
@@ -13,12 +13,9 @@ from supervisor.kernel.libc import SyscallError
 
 HEADER = struct.Struct("=IHHII")
 NLM_F_REQUEST = 1
-NLM_F_DUMP = 0x300
 NLMSG_ERROR = 2
-NLMSG_DONE = 3
 # A route or a socket is below 500 bytes.
 MAX_REPLY = 8192
-MAX_BATCH = 32768  # of a dump: what the kernel fills at once (af_netlink.c, netlink_dump)
 _ERROR = struct.Struct("=i")
 
 
@@ -58,32 +55,6 @@ class NetlinkExact:
         if number == errno.ENOENT:
             return None
         raise SyscallError(number, "netlink")
-
-    def dump(self, message_type: int, payload: bytes, *, limit: int) -> list[bytes] | None:
-        """Every object of a kind; None where there are more than ``limit``.
-
-        Raises SyscallError. What is left of a dump that was given up is passed over by ``ask``.
-        """
-        self._sequence = self._sequence + 1 & 0xFFFFFFFF
-        length = HEADER.size + len(payload)
-        flags = NLM_F_REQUEST | NLM_F_DUMP
-        self.socket.send(HEADER.pack(length, message_type, flags, self._sequence, 0) + payload)
-        found: list[bytes] = []
-        while len(found) <= limit:
-            batch = self.socket.recv(MAX_BATCH, socket.MSG_DONTWAIT)
-            at = 0
-            while at < len(batch):
-                length, kind, _, sequence, _ = HEADER.unpack_from(batch, at)
-                body = batch[at + HEADER.size : at + length]
-                at += length + 3 & ~3
-                if sequence != self._sequence:
-                    continue
-                if kind == NLMSG_DONE:
-                    return found
-                if kind == NLMSG_ERROR:
-                    raise SyscallError(-_ERROR.unpack_from(body)[0], "netlink")
-                found.append(body)
-        return None
 
     def close(self) -> None:
         """Close the socket."""

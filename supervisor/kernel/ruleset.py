@@ -40,7 +40,8 @@ class State(Enum):
 class Leaving(NamedTuple):
     """The packet goes out through this interface.
 
-    After a redirect this is still the interface it would have gone out through before.
+    In an output chain this is, after a redirect, still the interface it would have gone out through
+    before; in a postrouting chain it is the one that it really leaves by.
     """
 
     interface: str
@@ -125,8 +126,10 @@ class Marked(NamedTuple):
     mark: int
 
 
-class NotOpening(NamedTuple):
-    """A TCP packet that does not open a connection: of SYN and ACK, not SYN alone."""
+class Opening(NamedTuple):
+    """A TCP packet that opens a connection (of SYN and ACK, SYN alone), or (not ``yes``) any other."""
+
+    yes: bool = True
 
 
 class Icmpv6(NamedTuple):
@@ -145,7 +148,7 @@ class AtMost(NamedTuple):
 
 PacketMatch = Leaving | Arriving | Owner | Carries | ToPort | FromPort | ToPortIn | To
 ConnectionMatch = InState | Redirected | Going | Marked
-SpecialMatch = ToThisMachine | NotOpening | Icmpv6 | AtMost
+SpecialMatch = ToThisMachine | Opening | Icmpv6 | AtMost
 Match = PacketMatch | ConnectionMatch | SpecialMatch
 
 
@@ -177,7 +180,16 @@ class Log(NamedTuple):
     prefix: str
 
 
-Statement = Count | Mark | Zone | Log
+class TellSourcePort(NamedTuple):
+    """Write the port that the connection came from into the urgent pointer of its TCP header.
+
+    For packets that open a connection: there the field says nothing, and a listener can keep it
+    (supervisor.kernel.tcp_saved_syn). Connection tracking may have changed the port on the way, and
+    tells nobody without CAP_NET_ADMIN.
+    """
+
+
+Statement = Count | Mark | Zone | Log | TellSourcePort
 
 
 class Verdict(Enum):
@@ -222,6 +234,7 @@ class Hook(Enum):
     INPUT = 1
     FORWARD = 2
     OUTPUT = 3
+    POSTROUTING = 4
 
 
 class Chain(NamedTuple):

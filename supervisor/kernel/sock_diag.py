@@ -20,9 +20,6 @@ TCP_SYN_SENT, TCP_LISTEN = 2, 10
 Address = IPv4Address | IPv6Address
 End = tuple[Address, int]
 
-# A dump of so many sockets takes 30 ms; with more than that an owner stays unknown.
-MAX_SOCKETS = 8192
-
 _ALL_STATES = 0xFFFFFFFF
 _NO_COOKIE = b"\xff" * 8
 # family, protocol, extensions, pad, states; then ports, addresses, interface, cookie.
@@ -58,24 +55,6 @@ def find_tcp(diag: NetlinkExact, local: End, remote: End) -> SocketOwner | None:
     if fields[1] in (TCP_SYN_SENT, TCP_LISTEN) or fields[4:6] != identity[:2]:
         return None
     return SocketOwner(uid=fields[13], inode=fields[14])
-
-
-def tcp_towards(diag: NetlinkExact, address: Address, remote: End) -> list[SocketOwner]:
-    """Every held socket at ``address``, whatever its port, with ``remote`` as its peer.
-
-    Empty also where there are more than MAX_SOCKETS in all. Raises SyscallError.
-    """
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    nobody = (bytes(2), bytes(2), bytes(16), bytes(16))
-    request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _ALL_STATES, *nobody, 0, _NO_COOKIE)
-    sockets = diag.dump(SOCK_DIAG_BY_FAMILY, request, limit=MAX_SOCKETS) or []
-    wanted = _packed(address), _packed(remote[0]), _port(remote)
-    rows = map(_REPLY.unpack_from, sockets)
-    return [
-        SocketOwner(uid=row[13], inode=row[14])
-        for row in rows
-        if (row[6], row[7], row[5]) == wanted and row[14] != 0
-    ]
 
 
 def _port(end: End) -> bytes:

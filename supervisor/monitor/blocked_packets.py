@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from supervisor.events.blocked import attempt
 from supervisor.events.vocabulary import AttemptBlocked, Event
+from supervisor.fence.names import BLOCKED_WIRE
 from supervisor.kernel import nflog
 
 # Datagrams read in one turn of the loop; what is beyond waits, or the kernel drops and counts it.
@@ -44,4 +45,5 @@ def event_of(packet: nflog.Blocked) -> AttemptBlocked:
         protocol=packet.protocol,
         destination=str(packet.destination),
         port=packet.port,
+        tied=packet.prefix == BLOCKED_WIRE,
     )

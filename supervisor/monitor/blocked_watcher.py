@@ -19,6 +19,7 @@ from supervisor.events.stream import EventStream
 from supervisor.kernel import filters
 from supervisor.kernel.close_range import close_all_but
 from supervisor.monitor.blocked_packets import BlockedPackets
+from supervisor.monitor.last_words import say
 
 ALIVE = b"H"  # between the frames of records, which are longer
 
@@ -57,10 +58,8 @@ def watch(
         )
         confine(filters.watcher())
         _serve(packets, monitor, stream, _Told(counted, metrics))
-    except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor
-        import sys
-
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 - a forked child must never unwind into the monitor
+        say(channel, error)
     finally:
         os._exit(status)
 

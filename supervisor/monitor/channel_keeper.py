@@ -8,7 +8,9 @@ from typing import NoReturn
 from supervisor.errors import Code
 from supervisor.events.log import Log
 from supervisor.events.status import HelperStatus
+from supervisor.monitor import codes
 from supervisor.monitor.helper import Helper
+from supervisor.monitor.last_words import MAX_WORDS, heard
 from supervisor.monitor.loop import Loop
 
 
@@ -45,11 +47,15 @@ class ChannelKeeper:
         if self.channel is None:
             return None
         try:
-            packet = self.channel.recv(size + 1)
+            packet = self.channel.recv(max(size, MAX_WORDS) + 1)
         except (BlockingIOError, ConnectionResetError):
             return None
         if not packet:  # the helper is ending
             self._loop.unwatch(self.channel.fileno())
+        words = heard(packet)
+        if words is not None:
+            self.helper.complain(codes.HELPER_FAILED, words)
+            return None
         return packet or None
 
     def status(self) -> HelperStatus:
@@ -70,6 +76,8 @@ class ChannelKeeper:
 
     def on_exit(self, pid: int, status: int, now: float) -> None:
         """See Keeper."""
+        if pid == self.helper.pid:
+            self._on_message()  # what it said last, which may be why it ended
         if self.helper.has_ended(pid, status, now) and self.channel is not None:
             self._loop.unwatch(self.channel.fileno())
             self.channel.close()

@@ -72,6 +72,18 @@ RESPONDER_CRASH_LOOP = Code(
     "The process that answers on the metrics socket ended again and again, so the workload was ended.",
     "The events before this one hold its last words; the container's memory limit is a usual reason.",
 )
+INTERNAL_ERROR = Code(
+    "monitor.internal-error",
+    "The monitor met an error that it did not expect, so the workload was ended.",
+    "The event before this one says which; too few descriptors or too little memory in the container "
+    "are usual reasons.",
+)
+HELPER_FAILED = Code(
+    "monitor.helper-failed",
+    "A helper met an error that it did not expect and ended; another one takes its place.",
+    "The cause is its own; too few descriptors or too little memory in the container are usual "
+    "reasons. If it is neither, report it.",
+)
 FENCE_CHANGED = Code(
     "monitor.fence-changed",
     "Somebody changed the rules of the fence while the workload ran, so the workload was ended.",

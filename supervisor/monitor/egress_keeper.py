@@ -34,6 +34,8 @@ from supervisor.monitor.record_server import Source
 
 PATIENCE_S = 10.0  # how long connections may wait for a dead egress before they are reset
 RESETS_PER_TURN = 64
+# Of an egress that ended: its socket's buffer holds no more of the usual size.
+LAST_RECORDS = 512
 RESET_INTERVAL_S = 0.25
 LINGER_RESET = struct.pack("ii", 1, 0)  # close() sends a reset: socket(7), SO_LINGER
 STREAMS = ("capture4", "capture6", "proxy4", "proxy6", "dns_tcp4", "dns_tcp6")
@@ -170,8 +172,10 @@ class EgressKeeper:
     def on_exit(self, pid: int, status: int, now: float) -> None:
         """See Keeper."""
         running = self._running
-        if running is None or not self._helper.has_ended(pid, status, now):
+        if running is None or pid != self._helper.pid:
             return
+        self._on_record(LAST_RECORDS)  # what it said last, which may be why it ended
+        self._helper.has_ended(pid, status, now)
         for channel in (running.owners, running.orders, running.records):
             self._loop.unwatch(channel.fileno())
             channel.close()
@@ -233,16 +237,16 @@ class EgressKeeper:
         elif order.kind == orders.REJECTED:
             self._rejected(order.number, order.text)
 
-    def _on_record(self) -> None:
-        if self._running is None:
-            return
-        packet = _receive(self._running.records, MAX_FRAME)
-        if packet is None:
-            return
-        try:
-            self._source.take(packet)
-        except FrameError as error:
-            self._helper.broke_protocol(str(error))
+    def _on_record(self, at_most: int = 1) -> None:
+        for _ in range(at_most):
+            packet = None if self._running is None else _receive(self._running.records, MAX_FRAME)
+            if packet is None:
+                return
+            try:
+                self._source.take(packet)
+            except FrameError as error:
+                self._helper.broke_protocol(str(error))
+                return
 
     def status(self) -> HelperStatus:
         """For ``status``."""

@@ -9,9 +9,19 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from supervisor.errors import Code
+from supervisor.events.log import Log
+from supervisor.events.unexpected import fault_of
 from supervisor.kernel import procfs
 from supervisor.kernel.signalfd import read_signals, signalfd
-from supervisor.monitor.lifecycle import FORWARDED, Command, Finish, Forward, Sweep
+from supervisor.monitor import codes
+from supervisor.monitor.lifecycle import (
+    FORWARDED,
+    SUPERVISOR_STATUS,
+    Command,
+    Finish,
+    Forward,
+    Sweep,
+)
 from supervisor.monitor.terminal import Terminal
 
 # How many ended children are collected before the loop looks at anything else: a fork bomb must
@@ -63,8 +73,10 @@ class Supervised(Protocol):
 class Loop:
     """Runs one Lifecycle against the kernel. Decides nothing: the Lifecycle does."""
 
-    def __init__(self, *, signals: int, lifecycle: Supervised) -> None:
+    def __init__(self, *, signals: int, lifecycle: Supervised, log: Log) -> None:
         self._signals = signals
+        self._log = log
+        self._is_failing = False
         self.main = 0
         self._lifecycle = lifecycle
         self._terminal: Terminal | None = None
@@ -107,16 +119,34 @@ class Loop:
         self._terminal = terminal
 
     def run(self, main: int) -> Finish:
-        """Supervise the process ``main`` until the sandbox has ended."""
+        """Supervise the process ``main`` until the sandbox has ended.
+
+        An error that nobody expected ends the workload; one more ends us, and everything with us.
+        """
         self.main = main
         while self._finish is None:
-            self._turn()
+            try:
+                self._turn()
+            except Exception as error:  # noqa: BLE001 - the last resort of the loop
+                self._fail_closed(error)
         if self._terminal is not None:
             self._drain(self._terminal)
         for keeper in self._keepers:
             for pid in keeper.pids():
                 os.kill(pid, signal.SIGKILL)  # before they notice that we end, and complain
         return self._finish
+
+    def _fail_closed(self, error: Exception) -> None:
+        self._log.emit(fault_of("monitor", error))
+        if not self._is_failing:
+            self._is_failing = True
+            try:
+                self.fail(codes.INTERNAL_ERROR)
+            except Exception as another:  # noqa: BLE001 - what the first one broke may be needed here
+                self._log.emit(fault_of("monitor", another))
+            else:
+                return
+        self._finish = Finish(SUPERVISOR_STATUS, codes.INTERNAL_ERROR)
 
     def _turn(self) -> None:
         for descriptor, events in self._wait(self._timeout_ms()):

@@ -20,6 +20,7 @@ from supervisor.events.metrics_page import read_page
 from supervisor.events.probe import Probe
 from supervisor.kernel import filters
 from supervisor.kernel.close_range import close_all_but
+from supervisor.monitor.last_words import say
 from supervisor.monitor.metrics_state import MAX_STATE, decode
 
 ALIVE = b"H"
@@ -42,10 +43,8 @@ def respond(*, uid: int | None, channel: int, pages: Pages) -> NoReturn:
         monitor = socket.socket(fileno=channel)  # before the filter: Python asks what it is
         confine(filters.responder())
         Responder(monitor, pages).serve()
-    except BaseException:  # noqa: BLE001 - a forked child must never unwind into the monitor
-        import sys
-
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 - a forked child must never unwind into the monitor
+        say(channel, error)
     finally:
         os._exit(status)
 

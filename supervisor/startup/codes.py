@@ -55,6 +55,13 @@ PLAN_LIMIT = Code(
     "A resource limit is above what the container itself has.",
     "Lower it in the policy, or raise the container's own limit.",
 )
+INTERNAL_ERROR = Code(
+    "startup.internal-error",
+    "The supervisor met an error that it did not expect, so it ended, and with it whatever it had "
+    "started.",
+    "Too few descriptors or too little memory in the container are usual reasons; run "
+    "'sandbox-supervisor doctor'. If it is neither, report the cause.",
+)
 SECLUSION_FAILED = Code(
     "startup.seclusion-failed",
     "Making the workload's own process ids and mounts failed in a way that was not foreseen.",

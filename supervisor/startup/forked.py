@@ -1,5 +1,6 @@
 """Ask a short-lived, unprivileged child of ours: what is heavy or hostile is not for the monitor."""
 
+import json
 import os
 import resource
 import select
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from supervisor.events.unexpected import in_short
 from supervisor.kernel import capabilities, ids, prctl, procfs
 
 NOBODY = 65534  # the overflow id: owns nothing
@@ -25,8 +27,8 @@ def ask_child(question: Callable[[], bytes]) -> bytes:
     """Run ``question`` in a child without privileges and return its bytes.
 
     The child has no capability, cannot gain any, has bounded memory and time, and its answer is
-    bounded too. Raises NoAnswer. A child's exception reaches stderr as its own traceback only
-    in as far as Python prints it; the answer is what counts.
+    bounded too. An error that it met is an answer, too: ``{"failed": words}`` as JSON. Raises
+    NoAnswer.
     """
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
@@ -48,6 +50,7 @@ def ask_child(question: Callable[[], bytes]) -> bytes:
 
 def be_unprivileged(question: Callable[[], bytes], write_end: int) -> NoReturn:
     """In the forked child: give everything up, answer, end."""
+    status = 1
     try:
         prctl.set_pdeathsig(signal.SIGKILL)
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
@@ -58,13 +61,19 @@ def be_unprivileged(question: Callable[[], bytes], write_end: int) -> NoReturn:
             ids.setresuid(NOBODY)
         prctl.clear_capabilities()
         prctl.set_no_new_privs()
-        view = memoryview(question())
-        while view:
-            view = view[os.write(write_end, view) :]
-        os._exit(0)
+        _write(question(), write_end)
+        status = 0
     except BaseException as error:  # noqa: BLE001 - a forked child must never unwind further
-        os.write(2, f"policy loader: {error!r}\n".encode("utf-8", "backslashreplace"))
-    os._exit(1)
+        _write(json.dumps({"failed": in_short(error)}).encode(), write_end)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _write(answer: bytes, write_end: int) -> None:
+    view = memoryview(answer)
+    while view:
+        view = view[os.write(write_end, view) :]
 
 
 def _may_change_ids() -> bool:

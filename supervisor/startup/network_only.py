@@ -37,23 +37,24 @@ from supervisor.startup.prepare import prepare
 from supervisor.startup.records import serve_records
 from supervisor.startup.running import Running, fence_of
 from supervisor.startup.stages import Stages
-from supervisor.startup.telling import finished, refused, tell_start
+from supervisor.startup.telling import finished, refused, tell_start, told
 
 
 def run(settings: RunSettings) -> int:
     """Start the workload, watch it to its end, return the container's exit status."""
     prctl.set_undumpable()
     log = Log(format=settings.log_format, level=settings.log_level)
+    return told(lambda: _run(settings, log), log)
+
+
+def _run(settings: RunSettings, log: Log) -> int:
     signals = open_signals()  # from here on no signal is lost
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     prctl.set_child_subreaper()
     lifecycle = Lifecycle(grace_s=settings.grace_s, timeout_s=settings.timeout_s)
-    loop = Loop(signals=signals, lifecycle=lifecycle)
-    try:
-        stages = Stages()
-        guest = _attach(settings, loop, log, stages)
-    except Refusal as refusal:
-        return refused(refusal, log)
+    loop = Loop(signals=signals, lifecycle=lifecycle, log=log)
+    stages = Stages()
+    guest = _attach(settings, loop, log, stages)
     try:
         plan, running = _start(settings, guest, loop, log, stages)
     except Refusal as refusal:

@@ -91,6 +91,8 @@ def accept(answer: bytes, path: str) -> LoadedPolicy:
             )
         case {"findings": [*findings]}:
             raise Refusal(codes.POLICY_INVALID, _shown([str(finding) for finding in findings]))
+        case {"failed": str(cause)}:
+            raise Refusal(codes.POLICY_LOADER, f"{path}: {cause}")
         case {"unreadable": str(cause)}:
             raise Refusal(codes.TREE_UNREADABLE, f"{cause}: {_closed_directories()}")
         case _:

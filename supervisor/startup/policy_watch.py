@@ -103,7 +103,11 @@ class PolicyWatch:
         def load() -> bytes:
             return load_to_wire(text, self._path, sees_programs=self._sees_programs)
 
-        self._child = ChildAnswer(lambda end: be_unprivileged(load, end), limit=ANSWER_BYTES)
+        try:
+            self._child = ChildAnswer(lambda end: be_unprivileged(load, end), limit=ANSWER_BYTES)
+        except OSError as error:  # no descriptor, no process: the last good policy stays
+            self._rejected(Refusal(codes.POLICY_LOADER, f"{self._path}: {error}"))
+            return
         self._gives_up = now + DEADLINE_S
         self._loop.watch(self._child.descriptor, self._on_answer)
 

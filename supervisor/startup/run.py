@@ -3,7 +3,6 @@
 import resource
 import time
 
-from supervisor.errors import Refusal
 from supervisor.events.log import Log
 from supervisor.identity.inputs import HELPER_IDS
 from supervisor.kernel import capabilities, prctl
@@ -22,7 +21,7 @@ from supervisor.startup.prepare import prepare
 from supervisor.startup.report import weaker
 from supervisor.startup.running import Running
 from supervisor.startup.stages import Stages
-from supervisor.startup.telling import finished, refused, tell_start
+from supervisor.startup.telling import finished, tell_start, told
 
 # What the monitor needs while the workload runs: to end processes of other uids and to look into
 # them, to start egress again under its own uid, and to join namespaces for later launches.
@@ -32,15 +31,16 @@ KEPT_CAPABILITIES = ("KILL", "SETUID", "SETGID", "SETPCAP", "SYS_PTRACE", "SYS_A
 def run(settings: RunSettings) -> int:
     """Start the workload, watch it to its end, return the container's exit status."""
     log = Log(format=settings.log_format, level=settings.log_level)
+    return told(lambda: _run(settings, log), log)
+
+
+def _run(settings: RunSettings, log: Log) -> int:
     signals = open_signals()  # first: from here on no signal is lost
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     prctl.set_child_subreaper()
     lifecycle = Lifecycle(grace_s=settings.grace_s, timeout_s=settings.timeout_s)
-    loop = Loop(signals=signals, lifecycle=lifecycle)
-    try:
-        plan, running = _start(settings, loop, log)
-    except Refusal as refusal:
-        return refused(refusal, log)
+    loop = Loop(signals=signals, lifecycle=lifecycle, log=log)
+    plan, running = _start(settings, loop, log)
     prctl.keep_capabilities(capabilities.numbers(KEPT_CAPABILITIES))
     confine_monitor(plan.policy)
     if running.terminal is not None:

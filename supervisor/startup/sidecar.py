@@ -32,7 +32,7 @@ from supervisor.startup.network import NetworkKeeping
 from supervisor.startup.own_filter import confine_monitor
 from supervisor.startup.pod import PodSettings, fence_request, load_policy, run_settings
 from supervisor.startup.policy import LoadedPolicy
-from supervisor.startup.telling import refused
+from supervisor.startup.telling import told
 from supervisor.startup.termination import write_termination_log
 from supervisor.startup.upstream import Upstream, obtain_upstream
 
@@ -51,21 +51,22 @@ NEEDS_PRIVILEGE = {
 def sidecar(settings: PodSettings) -> int:
     """Serve until the agent has ended, TERM, or a failure; the exit status."""
     log = Log(format=settings.log_format, level=settings.log_level)
+    return told(lambda: _run(settings, log), log)
+
+
+def _run(settings: PodSettings, log: Log) -> int:
     signals = open_signals()  # first: from here on no signal is lost
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ends = Ends()
-    loop = Loop(signals=signals, lifecycle=ends)
-    try:
-        _start(settings, loop, ends, log)
-    except Refusal as refusal:
-        return refused(refusal, log)
+    loop = Loop(signals=signals, lifecycle=ends, log=log)
+    _start(settings, loop, ends, log)
     return _finished(loop.run(0), log)
 
 
 def _start(settings: PodSettings, loop: Loop, ends: Ends, log: Log) -> None:
     privileged = check_privileges(settings.egress_uid)
     control = directory.claim(settings.shared)
-    upstream = obtain_upstream(settings.upstream)
+    upstream = obtain_upstream(settings.upstream, beside_workload=False)
     loaded = load_policy(settings)
     degraded = () if privileged else degradations(loaded)
     fence = _open(settings, loaded, control, privileged=privileged)

@@ -1,9 +1,11 @@
 """What those outside are told of a start and of its end: in the log, in the termination log."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from supervisor.errors import Refusal
 from supervisor.events.log import Log
+from supervisor.events.unexpected import fault_of, in_short
 from supervisor.events.vocabulary import (
     SandboxEnded,
     SandboxStarted,
@@ -12,6 +14,7 @@ from supervisor.events.vocabulary import (
 )
 from supervisor.monitor import codes
 from supervisor.monitor.lifecycle import SUPERVISOR_STATUS, Finish
+from supervisor.startup.codes import INTERNAL_ERROR
 from supervisor.startup.report import summary, table
 from supervisor.startup.termination import write_termination_log
 
@@ -21,6 +24,20 @@ if TYPE_CHECKING:  # a sidecar refuses, too, and has neither
 
 # What a shell says of a command that it cannot execute or find: exit status of POSIX sh.
 EXEC_STATUS = {codes.NOT_EXECUTABLE: 126, codes.NOT_FOUND: 127}
+
+
+def told(work: Callable[[], int], log: Log) -> int:
+    """The exit status that ``work`` returns, or that of the refusal or error that ended it.
+
+    Our end is the workload's: whatever was started before an error ends with us.
+    """
+    try:
+        return work()
+    except Refusal as refusal:
+        return refused(refusal, log)
+    except Exception as error:  # noqa: BLE001 - the last resort of a start
+        log.emit(fault_of("monitor", error))
+        return refused(Refusal(INTERNAL_ERROR, in_short(error)), log)
 
 
 def tell_start(running: "Running", plan: "Plan", log: Log) -> None:

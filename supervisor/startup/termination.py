@@ -16,7 +16,7 @@ LINE_BYTES = 4096  # what the kubelet reads at most from one container's log
 
 
 def write_termination_log(fields: Mapping[str, object], *, path: str = TERMINATION_LOG) -> bool:
-    """Replace the log's content with ``fields`` as one line; False where there is no such log.
+    """Replace the log's content with ``fields`` as one line; False where there is none that takes it.
 
     The file is the runtime's, but the name lies in the container: a symlink or anything that is
     not a regular file is left alone.
@@ -37,6 +37,8 @@ def write_termination_log(fields: Mapping[str, object], *, path: str = TERMINATI
         line = next(line for line in lines if len(line) < LINE_BYTES)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, line + b"\n")
+    except OSError:  # a full or broken disk: the log says the same, and the exit status counts
+        return False
     finally:
         os.close(descriptor)
     return True

@@ -55,12 +55,17 @@ class Upstream:
         return [note]
 
 
-def obtain_upstream(settings: UpstreamSettings) -> Upstream:
-    """Read and check. Raises Refusal with a code of upstream_codes."""
-    return Upstream(proxy=_proxy(settings), servers=_servers(settings))
+def obtain_upstream(settings: UpstreamSettings, *, beside_workload: bool = True) -> Upstream:
+    """Read and check. Raises Refusal with a code of upstream_codes.
+
+    ``beside_workload``: it has our files in sight, so a file that others than root may read is no
+    secret. A sidecar's container has no workload, and a pod's fsGroup opens every Secret to a group.
+    """
+    kind = _CREDENTIALS._replace(secret=beside_workload)
+    return Upstream(proxy=_proxy(settings, kind), servers=_servers(settings))
 
 
-def _proxy(settings: UpstreamSettings) -> "UpstreamProxy | None":
+def _proxy(settings: UpstreamSettings, kind: Kind) -> "UpstreamProxy | None":
     if settings.proxy is None:
         given = (
             ("--upstream-proxy-credentials", settings.credentials is not None),
@@ -86,17 +91,17 @@ def _proxy(settings: UpstreamSettings) -> "UpstreamProxy | None":
     return UpstreamProxy(
         host=host,
         port=port,
-        authorization=None if path is None else _authorization(path),
+        authorization=None if path is None else _authorization(path, kind),
         by_name=settings.by_name,
         no_proxy=no_proxy,
     )
 
 
-def _authorization(path: str) -> bytes:
+def _authorization(path: str, kind: Kind) -> bytes:
     from supervisor.egress.upstream_proxy import UpstreamError, parse_credentials
 
     try:
-        return parse_credentials(read_trusted(path, _CREDENTIALS))
+        return parse_credentials(read_trusted(path, kind))
     except UpstreamError as error:
         raise Refusal(codes.CREDENTIALS_INVALID, f"{path}: {error}") from error
 

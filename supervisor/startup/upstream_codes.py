@@ -25,8 +25,8 @@ CREDENTIALS_MISSING = Code(
 CREDENTIALS_UNTRUSTED = Code(
     "upstream.credentials-untrusted",
     "Others than root can read or write the file of --upstream-proxy-credentials, or the image made it.",
-    "Mount it read-only from outside, owned by root, mode 0400; in Kubernetes without an fsGroup, "
-    "which would open it to the workload.",
+    "Mount it read-only from outside, owned by root, mode 0400; in Kubernetes use a sidecar pod "
+    "('manifest --upstream-proxy-secret'): an fsGroup would open it to the workload.",
 )
 CREDENTIALS_INVALID = Code(
     "upstream.credentials-invalid",

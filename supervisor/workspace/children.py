@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, Self
 
 from supervisor.errors import Refusal
+from supervisor.events.unexpected import in_short
 from supervisor.workspace import codes
 from supervisor.workspace.ownership import system_refusal
 
@@ -90,9 +91,7 @@ def _work_and_exit(work: Callable[[], dict[str, Any]], write_end: int) -> NoRetu
         while text:
             text = text[os.write(write_end, text) :]
         status = 0
-    except BaseException as error:  # noqa: BLE001 - printed here, a refusal in the parent
-        os.write(2, f"workspace: helper: {error!r}\n".encode())
-    finally:
+    finally:  # without an answer the parent refuses
         os._exit(status)
 
 
@@ -103,4 +102,6 @@ def _outcome(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         refusal = system_refusal(error, "helper")
     except Refusal as met:
         refusal = met
+    except Exception as error:  # noqa: BLE001 - a refusal in the parent, with its place
+        refusal = Refusal(codes.WORKER_DIED, in_short(error))
     return {"refusal": [refusal.code.name, refusal.cause, refusal.remedy]}

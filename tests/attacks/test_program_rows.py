@@ -46,6 +46,12 @@ def test_j6_an_allowed_program_does_not_vouch_for_who_shares_its_socket(attacked
     assert row == {"found": "policy.binary-not-allowed", "paired": "HTTP/1.1 200 OK"}
 
 
+def test_j6_an_allowed_program_that_takes_a_number_does_not_vouch_for_who_was_given_it(attacked):
+    row = attacked["j6_an_allowed_program_at_the_port_that_tracking_gave"]
+
+    assert row == {"renumbered": True, "found": "policy.binary-not-allowed", "paired": "404"}
+
+
 def test_j7_nobody_hides_behind_a_thread(attacked):
     assert attacked["j7_a_holder_whose_first_thread_has_ended"]["found"].split()[1] == "403"
     own_table = attacked["j7_a_thread_with_a_file_table_of_its_own"]

@@ -1,6 +1,5 @@
 import contextlib
 import json
-import os
 import resource
 import shutil
 import socket
@@ -304,9 +303,10 @@ def test_half_close_passes_through_a_tunnel(lab):
 def test_running_out_of_descriptors_sheds_and_recovers(lab):
     lab.listen(7000, echo)
     sock, _ = lab.connect(f"{NAME}:7000")
+    # All that the first connection needed only for a moment is closed again.
+    lab.monitor.settle()
+    lab.do(lambda: None)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    os.close(lowest)
     clients = [socket.socket() for _ in range(3)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(c.fileno() for c in clients) + 1, hard))
     try:

@@ -9,6 +9,7 @@ import pytest
 from support.forked import CLONE_NEWNET, in_child
 
 from supervisor.errors import Refusal
+from supervisor.events.log import Log
 from supervisor.kernel import prctl
 from supervisor.monitor.lifecycle import Lifecycle
 from supervisor.monitor.loop import Loop, open_signals
@@ -25,7 +26,8 @@ def answering(client):
         ready_read, ready_write = os.pipe()
         supervisor = os.fork()
         if supervisor == 0:
-            loop = Loop(signals=open_signals(), lifecycle=Lifecycle(grace_s=1, timeout_s=20))
+            lifecycle = Lifecycle(grace_s=1, timeout_s=20)
+            loop = Loop(signals=open_signals(), lifecycle=lifecycle, log=Log())
             inquiry = Inquiry(loop)
             inquiry.serve(lambda word: {**ANSWER, "word": word.decode()})
             os.write(ready_write, b"x")
@@ -97,7 +99,8 @@ def test_a_name_that_is_taken_stops_the_start():
     def body():
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as squatter:
             squatter.bind(address())
-            loop = Loop(signals=open_signals(), lifecycle=Lifecycle(grace_s=1, timeout_s=None))
+            lifecycle = Lifecycle(grace_s=1, timeout_s=None)
+            loop = Loop(signals=open_signals(), lifecycle=lifecycle, log=Log())
             with pytest.raises(Refusal) as caught:
                 Inquiry(loop)
             return caught.value.code.name, threading.active_count()

@@ -114,7 +114,8 @@ class Sidecar:
     def _serve(self, shared: str) -> int:
         control = directory.claim(shared)
         ends = Ends()
-        loop = Loop(signals=open_signals(), lifecycle=ends)
+        log = Log(format="json", level="error")
+        loop = Loop(signals=open_signals(), lifecycle=ends, log=log)
         host = ControlHost(
             Host(uid=UID, gid=GID, grace_s=1.0, session=directory.recall(control)),
             shared=shared,
@@ -124,7 +125,7 @@ class Sidecar:
             on_agent=lambda pid: None,
             ends=ends,
             loop=loop,
-            log=Log(format="json", level="error"),
+            log=log,
         )
         ends.attach(host)
         loop.keep(host)
@@ -155,10 +156,11 @@ def test_the_agent_gets_policy_and_variables_and_its_status_becomes_the_sidecars
         if agent == 0:
             become_agent()
             attached = guest.attach(str(shared), on_loss=OnLoss.END, wait_s=DEADLINE_S)
-            loop = Loop(signals=open_signals(), lifecycle=Ends())
+            log = Log(format="json", level="error")
+            loop = Loop(signals=open_signals(), lifecycle=Ends(), log=log)
             half = guest.ControlGuest(
                 attached, shared=str(shared), on_loss=OnLoss.END, lost_s=1.0, loop=loop,
-                log=Log(format="json", level="error"),
+                log=log,
             )  # fmt: skip
             assert half.document.environment == {"GREETING": "hello"}
             assert not (shared / "control" / "agent.sock").exists()

@@ -1,14 +1,17 @@
 import os
 import socket
-import subprocess
 import time
 from ipaddress import ip_address
 
+import pytest
+from support.egress_lab import run, tell_source_ports
 from support.forked import CLONE_NEWNET, in_child
 from support.sockets import tcp_pair
 
+from supervisor.fence.request import Served
 from supervisor.kernel.route_get import is_dialled_outside, open_route
-from supervisor.kernel.sock_diag import find_tcp, open_sock_diag, tcp_towards
+from supervisor.kernel.sock_diag import find_tcp, open_sock_diag
+from supervisor.kernel.tcp_saved_syn import save_syn, saved_urgent_pointer
 
 LOOPBACK = ip_address("127.0.0.1")
 
@@ -116,34 +119,94 @@ table inet lab {
   chain nat {
     type nat hook output priority -110
     ip daddr 198.18.0.0/15 tcp dport 7 redirect to :PORT
+    ip6 daddr fdc6:5e1f:9d07::/64 tcp dport 7 redirect to :PORT
   }
 }
 """
+DESTINATIONS = {
+    socket.AF_INET: ("198.18.0.1", "198.18.0.2", "198.18.0.3"),
+    socket.AF_INET6: ("fdc6:5e1f:9d07::1", "fdc6:5e1f:9d07::2", "fdc6:5e1f:9d07::3"),
+}
+OWN = {socket.AF_INET: LOOPBACK, socket.AF_INET6: ip_address("::1")}
 
 
-def redirected(listener):
-    """Connections from one source port to two redirected destinations: (client, accepted) twice."""
-    for words in ("link set lo up", "route add local 198.18.0.0/15 dev lo"):
-        subprocess.run(["ip", *words.split()], check=True)
-    rules = REDIRECT.replace("PORT", str(listener.getsockname()[1]))
-    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
-    for address in ("198.18.0.1", "198.18.0.2"):
-        client = socket.socket()
+class Redirected:
+    """A listener that gets whatever is dialled in the pools, and is told the source ports."""
+
+    def __init__(self, family):
+        self.family = family
+        run("ip", "link", "set", "lo", "up")
+        for pool in ("198.18.0.0/15", "fdc6:5e1f:9d07::/64"):
+            run("ip", "route", "add", "local", pool, "dev", "lo")
+        self.listener = socket.create_server((str(OWN[family]), 0), family=family)
+        port = self.listener.getsockname()[1]
+        run("nft", "-f", "-", text=REDIRECT.replace("PORT", str(port)))
+        tell_source_ports(Served(capture=port))
+        save_syn(self.listener)
+
+    def connect(self, number, port):
+        """From ``port`` to the destination of this number: (client, accepted)."""
+        client = socket.socket(self.family)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        client.bind(("127.0.0.1", 40000))
-        client.connect((address, 7))
-        yield client, listener.accept()[0]
+        client.bind((str(OWN[self.family]), port))
+        client.connect((DESTINATIONS[self.family][number], 7))
+        return client, self.listener.accept()[0]
+
+    def told(self, accepted, number):
+        """The socket that the connection to this destination is said to come from."""
+        port = saved_urgent_pointer(accepted)
+        remote = (ip_address(DESTINATIONS[self.family][number]), 7)
+        return find_tcp(open_sock_diag(), (OWN[self.family], port), remote).inode
 
 
-def test_a_client_whose_port_was_changed_on_the_way_is_found_by_its_destination():
+@pytest.mark.parametrize("family", DESTINATIONS)
+def test_a_client_whose_port_was_changed_on_the_way_is_found_by_the_port_that_it_has(family):
     def body():
-        diag = open_sock_diag()
-        listener = socket.create_server(("127.0.0.1", 0))
-        (_first, _), (two, accepted) = redirected(listener)
-        seen = accepted.getpeername()[1]
-        remote = (ip_address("198.18.0.2"), 7)
-        exact = find_tcp(diag, (LOOPBACK, seen), remote)
-        towards = tcp_towards(diag, LOOPBACK, remote)
-        return seen != 40000, exact, [owner.inode for owner in towards] == [inode(two)]
+        redirected = Redirected(family)
+        for number in range(2):
+            client, accepted = redirected.connect(number, 40000)
+            assert redirected.told(accepted, number) == inode(client)
+            yield accepted.getpeername()[1]
 
-    assert in_child(body, unshare=CLONE_NEWNET) == (True, None, True)
+    first, second = in_child(lambda: list(body()), unshare=CLONE_NEWNET)
+    assert first == 40000 != second
+
+
+@pytest.mark.parametrize("family", DESTINATIONS)
+def test_who_takes_the_port_that_a_client_was_given_on_the_way_does_not_vouch_for_it(family):
+    def body():
+        redirected = Redirected(family)
+        first = redirected.connect(0, 40000)
+        client, accepted = redirected.connect(1, 40000)
+        given = accepted.getpeername()[1]
+        other = redirected.connect(1, given)
+        assert redirected.told(accepted, 1) == inode(client)
+        assert redirected.told(other[1], 1) == inode(other[0])
+        return first[1].getpeername()[1], given
+
+    first, given = in_child(body, unshare=CLONE_NEWNET)
+    assert first == 40000 != given
+
+
+def test_a_connection_from_before_anybody_asked_has_told_nothing():
+    def body():
+        listener = socket.create_server(("127.0.0.1", 0))
+        clients = [socket.create_connection(listener.getsockname())]
+        save_syn(listener)
+        clients.append(socket.create_connection(listener.getsockname()))
+        return [saved_urgent_pointer(listener.accept()[0]) for _ in clients]
+
+    assert in_child(body) == [None, 0]
+
+
+def test_options_in_front_of_the_header_do_not_shift_the_port():
+    def body():
+        redirected = Redirected(socket.AF_INET)
+        client = socket.socket()
+        timestamps = bytes([68, 12, 5, 0]) + bytes(8)  # RFC 791, section 3.1
+        client.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, timestamps)
+        client.bind((str(LOOPBACK), 40000))
+        client.connect((DESTINATIONS[socket.AF_INET][0], 7))
+        return saved_urgent_pointer(redirected.listener.accept()[0])
+
+    assert in_child(body, unshare=CLONE_NEWNET) == 40000

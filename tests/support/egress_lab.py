@@ -21,7 +21,11 @@ from supervisor.egress.synthetic import TABLE_SIZE
 from supervisor.events.event_metrics import EgressMetrics
 from supervisor.events.sinks import SocketSink
 from supervisor.events.stream import EventStream
+from supervisor.fence.request import Served
+from supervisor.fence.rules import FILTER_PRIORITY, source_ports
+from supervisor.kernel import nftables
 from supervisor.kernel.libc import check, libc
+from supervisor.kernel.ruleset import Chain, Hook, Table, Verdict
 from supervisor.kernel.sock_diag import open_sock_diag
 from support.built_policies import entry, policy
 from support.forked import CLONE_NEWNET
@@ -48,6 +52,20 @@ table inet lab {
 
 def run(*command, text=None):
     subprocess.run(command, check=True, input=text, text=True, capture_output=True)
+
+
+def tell_source_ports(served):
+    """What the fence does for that (nft(8) has no words for it)."""
+    chain = Chain(
+        name="ports",
+        kind="filter",
+        hook=Hook.INPUT,
+        priority=FILTER_PRIORITY,
+        default=Verdict.ACCEPT,
+        rules=source_ports(served),
+    )
+    with nftables.open_socket() as channel:
+        nftables.install(channel, Table(name="lab_ports", chains=(chain,)))
 
 
 def rules(*endpoints, program=PROGRAM, accept=()):
@@ -135,6 +153,7 @@ class Lab:
         port = self.capture.getsockname()[1]
         run("nft", "-f", "-", text=_RULES.replace("CAPTURE", str(port)))
         self.proxy_address = self.proxy.getsockname()
+        tell_source_ports(Served(capture=port, proxy=self.proxy_address[1]))
         memory = os.memfd_create("names")
         os.ftruncate(memory, TABLE_SIZE)
         self.setup = Setup(

@@ -177,7 +177,11 @@ EXAMPLES: tuple[Event, ...] = (
     Fault(
         process="egress",
         kind="ZeroDivisionError",
-        cause="division by zero",
+        why=Why(
+            code="process.internal-error",
+            cause="ZeroDivisionError: division by zero",
+            remedy="Report the record.",
+        ),
         trace=("supervisor/egress/server.py:97 run", "supervisor/egress/relay.py:12 sweep"),
     ),
     Drift(

@@ -8,6 +8,7 @@ from supervisor.deploy.settings import (
     ExistingClaim,
     NewClaim,
     PodSettings,
+    SecretKey,
     Sideload,
     Topology,
 )
@@ -56,7 +57,11 @@ def every_kind():
         yield settings(**common, **more, user_namespace=True)
         for native in (False, True):
             yield sidecar(**common, native_sidecar=native)
-            yield sidecar(**common, **more, native_sidecar=native, secrets=("proxy-auth",))
+            secret = SecretKey(secret="proxy-auth" if native else "corp", key="login")
+            yield sidecar(
+                **common, **more,
+                native_sidecar=native, secrets=("proxy-auth",), proxy_secret=secret,
+            )  # fmt: skip
 
 
 def spec_of(made):

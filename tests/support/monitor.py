@@ -22,6 +22,7 @@ class PlayedMonitor:
         self.theirs, self._mine = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.asked = []
         self.reply = reply or self.this_process
+        self._busy = threading.Lock()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -30,11 +31,17 @@ class PlayedMonitor:
 
     def _serve(self):
         while packet := self._mine.recv(QUESTIONS_SIZE):
-            for question in decode_questions(packet):
-                self.asked.append(question)
-                reply = self.reply(question)
-                if reply is not None:
-                    self.send(*reply)
+            with self._busy:
+                for question in decode_questions(packet):
+                    self.asked.append(question)
+                    reply = self.reply(question)
+                    if reply is not None:
+                        self.send(*reply)
+
+    def settle(self):
+        """Wait until every descriptor of an answer that somebody has is closed here."""
+        with self._busy:
+            pass
 
     def send(self, answer, paths):
         """An answer with the programs at ``paths`` opened."""

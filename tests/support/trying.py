@@ -116,7 +116,10 @@ def upstreams_of(directory):
 
 
 @contextlib.contextmanager
-def sandbox(upstreams, tmp_path, *, form=USER_NAMESPACE, prepare=None, options=(), script=TRYING):
+def sandbox(
+    upstreams, tmp_path, *,
+    form=USER_NAMESPACE, prepare=None, options=(), arguments=(), script=TRYING,
+):  # fmt: skip
     tmp_path.chmod(0o755)
     workspace, place = tmp_path / "workspace", tmp_path / "policy"
     workspace.mkdir()
@@ -129,7 +132,7 @@ def sandbox(upstreams, tmp_path, *, form=USER_NAMESPACE, prepare=None, options=(
     line = command_line(
         "/usr/bin/python3", "trying.py",
         verb="run", identity=form.identity, log=True,
-        arguments=(f"--policy={POLICY_FILE}", *form.arguments),
+        arguments=(f"--policy={POLICY_FILE}", *form.arguments, *arguments),
     )  # fmt: skip
     with upstreams.attached() as network:
         with running(

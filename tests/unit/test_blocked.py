@@ -42,6 +42,12 @@ def test_a_packet_becomes_an_event_with_user_target_and_remedy():
     assert "HTTP/3" in event.why.remedy
 
 
+def test_a_packet_that_kept_to_its_interface_is_told_apart():
+    packet = Blocked("blocked wire", 1000, 1000, 17, ip_address("127.0.0.1"), 61053)
+
+    assert event_of(packet).why.code == "blocked.interface"
+
+
 def test_attempts_at_the_same_target_are_summed():
     table = DenialTable()
     packet = Blocked("blocked out", 1000, 1000, 17, ip_address("2001:db8::7"), 443)

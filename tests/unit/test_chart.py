@@ -61,6 +61,8 @@ def values_for(made):
                 "proxy": made.upstream.proxy or "",
                 "noProxy": made.upstream.no_proxy or "",
                 "byName": made.upstream.by_name,
+                "secret": "" if made.proxy_secret is None else made.proxy_secret.secret,
+                "secretKey": "credentials" if made.proxy_secret is None else made.proxy_secret.key,
             },
         },
         "identity": {
@@ -131,6 +133,8 @@ def test_the_chart_lints():
         {"supervisor": {"secrets": ["a"]}},
         {"supervisor": {"nativeSidecar": True}},
         {"supervisor": {"upstream": {"noProxy": ".corp"}}},
+        {"supervisor": {"topology": "sidecar", "upstream": {"secret": "a"}}},
+        {"supervisor": {"upstream": {"proxy": "http://proxy.corp:3128", "secret": "a"}}},
         {"supervisor": {"upstream": {"proxy": "https://proxy.corp:3128"}}},
         {"agent": {"env": [{"name": "SANDBOX_UID", "value": "0"}]}},
         {"agent": {"writable": ["/etc"]}},

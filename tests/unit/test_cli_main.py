@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -33,3 +36,31 @@ def test_no_command_is_a_usage_error():
         main([])
 
     assert stopped.value.code == 2
+
+
+def explained(stdout):
+    """``explain`` in a process of its own; its status, and what it said on stderr."""
+    command = [sys.executable, "-u", "-m", "supervisor", "explain"]
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
+    return done.returncode, done.stderr
+
+
+def test_an_error_that_nobody_expected_has_a_code_before_its_traceback():
+    with open("/dev/full", "w") as full:
+        status, said = explained(full)
+
+    assert status == 1
+    first, cause, remedy, trace = said.split("\n", 3)
+    assert first == "sandbox-supervisor: refused: cli.internal-error"
+    assert cause.endswith("OSError: [Errno 28] No space left on device")
+    assert remedy.startswith("  remedy: ")
+    assert trace.startswith("Traceback")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        status, said = explained(closed)
+
+    assert (status, said) == (1, "")

@@ -31,8 +31,8 @@ class Table:
     def __init__(self):
         self.asked = []
 
-    def answer(self, name):
-        self.asked.append(name)
+    def answer(self, name, kind):
+        self.asked.append((name, kind))
         if name == "api.example.com":
             return Addresses(v4=(V4,), v6=(V6,))
         if name == "many.example.com":
@@ -187,3 +187,12 @@ def test_tcp_frames_survive_any_segmentation(messages, size):
 def test_a_tcp_message_of_impossible_length_is_refused_at_once(length):
     with pytest.raises(FrameError):
         TcpFrames().feed(length.to_bytes(2, "big"))
+
+
+@pytest.mark.parametrize(
+    ("rdtype", "kind"), [("A", "A"), ("AAAA", "AAAA"), ("HTTPS", "HTTPS"), ("TYPE999", "TYPE999")]
+)
+def test_who_decides_hears_which_type_was_asked_for(rdtype, kind):
+    table = Table()
+    respond(dns.message.make_query("no.example", rdtype).to_wire(), table, over_tcp=False)
+    assert table.asked == [("no.example", kind)]

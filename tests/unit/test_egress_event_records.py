@@ -16,7 +16,7 @@ from supervisor.egress.http1_commands import Record
 from supervisor.egress.naming import Target
 from supervisor.egress.origin import Origin
 from supervisor.egress.relay import End
-from supervisor.egress.service import RequestEnded, Shed, TunnelEnded
+from supervisor.egress.service import NameRefused, RequestEnded, Shed, TunnelEnded
 from supervisor.events.line import line_of
 from supervisor.events.record import Stamp, record_of
 
@@ -182,3 +182,9 @@ def test_case_87_a_denial_says_what_who_where_by_which_rule_and_why_in_both_form
     assert "/usr/bin/curl(812) -> api.example.com:8443 id=r-7 code=policy.port-not-allowed" in line
     assert 'cause="x\\nFORGED [policy:lab] ALLOWED"' in line  # one line, and quoted
     assert "\n" not in line
+
+
+def test_a_refused_name_is_told_with_the_type_that_was_asked_for():
+    query = record(NameRefused(name="no.example", kind="AAAA", why="no rule"))["query"]
+
+    assert query == {"hostname": "no.example", "type": "AAAA"}

@@ -36,7 +36,8 @@ def test_what_a_library_logs_is_an_event(faults):
 
     (event,) = faults.told
     assert (event.process, event.kind) == ("egress", "log")
-    assert event.cause == "socket.send() raised BrokenPipeError"
+    assert event.why.code == "process.library-warning"
+    assert event.why.cause == "socket.send() raised BrokenPipeError"
 
 
 def test_the_error_that_ends_the_process_is_one_record_with_its_place_and_without_variables(faults):
@@ -52,7 +53,8 @@ def test_the_error_that_ends_the_process_is_one_record_with_its_place_and_withou
     first, second = faults.told
     assert first.kind == "KeyError"
     assert first.trace[-1].endswith(" fail")
-    assert second.cause == "the process ends: two\nlines"
+    assert second.why.code == "process.internal-error"
+    assert second.why.cause == "the process ends: RuntimeError: two\nlines"
     record = record_of(second, Stamp("egress", 1, 0, "pod-1"))
     assert "CANARY" not in json.dumps(record)
     assert "\n" not in line_of(record)

@@ -22,7 +22,7 @@ from ipaddress import ip_address
 import asyncio, concurrent.futures, socket
 
 class Answers:
-    def answer(self, name):
+    def answer(self, name, kind):
         if name == "a.example":
             return Addresses(v4=(ip_address("198.18.0.1"),), v6=(ip_address("fdc6:5e1f:9d07::1"),))
         return Refused(why="no")

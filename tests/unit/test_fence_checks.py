@@ -11,6 +11,7 @@ from supervisor.kernel.rtnetlink import Link
 from supervisor.kernel.ruleset import (
     Carries,
     HeldChain,
+    Icmpv6,
     InState,
     Leaving,
     Mark,
@@ -152,7 +153,7 @@ def test_every_filter_chain_of_the_pod_form_drops_by_default():
     chains = [chain for chain in pod.ruleset(REQUEST).chains if chain.kind == "filter"]
 
     drops = {chain.name for chain in chains if chain.default is Verdict.DROP}
-    assert drops == {"output", "input", "forward"}
+    assert drops == {"output", "postrouting", "input", "forward"}
     # The one other comes before tracking and decides nothing: what it accepts still meets "output".
     (other,) = (chain for chain in chains if chain.name not in drops)
     assert other.name == "zones"
@@ -204,6 +205,14 @@ def test_nothing_new_comes_in_but_discovery_and_loopback():
     ]
     to_egress = accepting("input")[-1]
     assert InState((State.ESTABLISHED, State.RELATED)) in to_egress.matches
+
+
+def test_only_marked_connections_and_discovery_leave_by_a_wire():
+    here, egress, *discovery = accepting("postrouting")
+
+    assert here.matches == (Leaving("lo"),)
+    assert [type(match) for match in egress.matches] == [Marked]
+    assert {type(match) for rule in discovery for match in rule.matches} == {Icmpv6}
 
 
 def test_a_closed_port_set_is_what_a_policy_denies_and_what_others_took():

@@ -160,3 +160,20 @@ def test_a_restart_policy_that_makes_podman_run_in_circles_cannot_be_chosen(caps
         manifest(capsys, "--restart", "Always")
 
     assert ended.value.code == 2
+
+
+PROXY = ("--topology", "sidecar", "--upstream-proxy", "http://proxy.corp:3128")
+
+
+@pytest.mark.parametrize(("given", "path"), [("corp", "corp/credentials"), ("corp/a", "corp/a")])
+def test_the_proxys_credentials_are_named_by_secret_and_key(capsys, given, path):
+    _, text, _ = manifest(capsys, *PROXY, "--upstream-proxy-secret", given)
+
+    assert f"/run/sandbox-secrets/{path}" in text
+
+
+def test_credentials_without_a_proxy_are_refused(capsys):
+    status, out, said = manifest(capsys, "--upstream-proxy-secret", "corp")
+
+    assert (status, out) == (1, "")
+    assert "deploy.conflict" in said

@@ -12,6 +12,7 @@ from supervisor.egress.naming import (
     NEW_NAMES_PER_MINUTE,
     LookupBudget,
     Names,
+    ReportingNames,
 )
 from supervisor.egress.synthetic import TABLE_SIZE, Kind, SyntheticTable
 
@@ -35,6 +36,17 @@ def test_dns_answers_exact_names_and_names_under_wildcards_from_their_own_parts(
     assert isinstance(made.answer("api.example.com"), Addresses)
     assert isinstance(made.answer("x.cdn.example.com"), Addresses)
     assert (table.count(Kind.EXACT), table.count(Kind.POOLED)) == (1, 1)
+
+
+def test_a_refused_name_is_reported_with_its_type_and_others_are_counted():
+    refused = []
+    reporting = ReportingNames(names()[0], lambda *told: refused.append(told))
+
+    reporting.answer("no.example", "AAAA")
+    reporting.answer("api.example.com", "A")
+
+    assert refused == [("no.example", "AAAA", "no rule of the policy names this host")]
+    assert reporting.given == 1
 
 
 def test_dns_refuses_what_no_rule_names():

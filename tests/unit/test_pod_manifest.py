@@ -7,8 +7,9 @@ from support.manifests import containers_of, every_kind, of_kind, settings, side
 from support.pod_security import complaints
 
 from supervisor.deploy.pod import pod_documents, sandbox_documents
-from supervisor.deploy.settings import ExistingClaim, NewClaim, Resources, Sideload
+from supervisor.deploy.settings import ExistingClaim, NewClaim, Resources, SecretKey, Sideload
 from supervisor.errors import Refusal
+from supervisor.settings import UpstreamSettings
 
 OURS = {"install", "volumes-init", "net-init", "sidecar"}
 INSIDE = "/opt/sandbox-supervisor/sandbox-supervisor"
@@ -156,6 +157,42 @@ def test_no_process_of_the_pod_learns_a_secret_but_the_sidecar():
     assert "proxy-auth" not in json.dumps(
         [item["command"] for item in containers_of(spec).values()]
     )
+
+
+def test_the_proxys_credentials_are_a_file_of_the_sidecar_that_only_its_root_reads():
+    secret = SecretKey(secret="corp", key="login")
+    upstream = UpstreamSettings(proxy="http://proxy.corp:3128")
+    spec = spec_of(sidecar(proxy_secret=secret, upstream=upstream))
+    (volume,) = (item for item in spec["volumes"] if "secret" in item)
+    containers = containers_of(spec)
+    holders = [
+        name
+        for name, item in containers.items()
+        if volume["name"] in {mount["name"] for mount in item["volumeMounts"]}
+    ]
+
+    assert volume["secret"] == {"secretName": "corp", "optional": False, "defaultMode": 0o400}
+    assert holders == ["sidecar"]
+    command = containers["sidecar"]["command"]
+    path = command[command.index("--upstream-proxy-credentials") + 1]
+    assert path == "/run/sandbox-secrets/corp/login"
+
+
+@pytest.mark.parametrize(
+    ("secret", "key"), [("Corp", "login"), ("corp", ".."), ("corp", "a/b"), ("", "login")]
+)
+def test_what_names_no_entry_of_a_secret_is_refused(secret, key):
+    with pytest.raises(Refusal) as refused:
+        sidecar(proxy_secret=SecretKey(secret=secret, key=key))
+
+    assert refused.value.code.name == "deploy.bad-setting"
+
+
+def test_the_proxys_credentials_in_the_combined_pod_are_refused_like_any_secret():
+    with pytest.raises(Refusal) as refused:
+        settings(proxy_secret=SecretKey(secret="corp", key="login"))
+
+    assert refused.value.code.name == "deploy.secret-in-reach"
 
 
 def test_a_secret_in_the_combined_pod_would_be_the_workloads_and_is_refused():

@@ -1,7 +1,7 @@
 """diff names consequences: what becomes allowed, denied, handled otherwise, or needs a restart."""
 
 from hypothesis import given
-from support.generated import policies
+from support.generated import WHOLE_POLICIES, policies
 from support.loading import loaded
 
 from policy.diff import difference
@@ -123,11 +123,13 @@ def test_static_changes_are_named_and_need_a_restart():
     )
 
 
+@WHOLE_POLICIES
 @given(policies)
 def test_a_policy_differs_in_nothing_from_itself(policy):
     assert difference(policy, policy).is_empty
 
 
+@WHOLE_POLICIES
 @given(policies, policies)
 def test_a_difference_turned_round_swaps_allowed_and_denied(one, other):
     there, back = difference(one, other), difference(other, one)

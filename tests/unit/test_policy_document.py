@@ -57,6 +57,20 @@ def test_what_readers_disagree_about_is_refused_with_its_place(text, code, line)
     assert (code, line) in errors_of(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"version: !!int 1\n", "tag '!!int'"),
+        (b"version: !<tag:x> 1\n", "tag 'tag:x'"),
+        (b"version: ! 1\n", "tag '!'"),
+        (b"version: !a%2541 1\n", "tag '!a%41'"),
+        (b"version: !" + b"a" * 100_000 + b" 1\n", f"tag '!{'a' * 79}'"),
+    ],
+)
+def test_a_tag_is_told_as_it_is_written_and_no_more_than_its_beginning(text, said):
+    assert [found.message for found in findings_of(text) if found.code == "policy.tag"] == [said]
+
+
 def test_a_key_in_another_case_is_unknown_and_the_remedy_names_the_right_one():
     (finding,) = [f for f in findings_of("version: 1\nProcess: {}\n") if f.severity == "error"]
 

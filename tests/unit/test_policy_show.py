@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from support.example_policy import EXAMPLE
-from support.generated import policies, questions
+from support.generated import WHOLE_POLICIES, policies, questions
 from support.loading import loaded
 
 from policy.diff import decide, difference
@@ -27,6 +27,7 @@ def without_short_forms(policy):
     return replace(policy, network_policies=entries, supervisor=supervisor, file="shown")
 
 
+@WHOLE_POLICIES
 @given(policies, questions)
 def test_what_is_shown_decides_like_the_policy(policy, asked):
     before, after = compile_policy(policy), compile_policy(shown(policy))
@@ -40,6 +41,7 @@ def test_what_is_shown_decides_like_the_policy(policy, asked):
         )
 
 
+@WHOLE_POLICIES
 @given(policies)
 def test_what_is_shown_is_the_same_policy_and_shows_itself(policy):
     again = shown(policy)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.example_policy import EXAMPLE
-from support.generated import policies
+from support.generated import WHOLE_POLICIES, policies
 from support.loading import loaded
 
 from policy.builtin import closed_policy
@@ -35,6 +35,7 @@ def test_a_static_policy_comes_back_equal_with_its_places(policy):
     assert back.process.origin == policy.process.origin
 
 
+@WHOLE_POLICIES
 @given(policies)
 def test_a_network_policy_comes_back_equal_and_with_its_places(policy):
     back = from_wire(over_the_wire(policy))

@@ -107,6 +107,10 @@ limits: {cpu: "1", memory: 256Mi}
 - --upstream-proxy
 - {{ .proxy | quote }}
 {{- end }}
+{{- if .secret }}
+- --upstream-proxy-credentials
+- /run/sandbox-secrets/{{ .secret }}/{{ .secretKey }}
+{{- end }}
 {{- if .noProxy }}
 - --no-proxy
 - {{ .noProxy | quote }}
@@ -170,7 +174,7 @@ livenessProbe:
   volumeMounts:
   - {name: {{ .Release.Name }}-policy, mountPath: /run/sandbox-policy, readOnly: true}
   - {name: {{ .Release.Name }}-shared, mountPath: /run/sandbox-supervisor}
-  {{- range $number, $secret := .Values.supervisor.secrets }}
+  {{- range $number, $secret := include "sandbox.secrets" . | fromJsonArray }}
   - {name: {{ $.Release.Name }}-secret-{{ $number }}, mountPath: /run/sandbox-secrets/{{ $secret }}, readOnly: true}
   {{- end }}
 {{- end }}

@@ -4,10 +4,10 @@
 {{- if gt (len .Release.Name) 40 }}{{ fail "the release's name is the pod's: at most 40 characters" }}{{ end }}
 {{- if eq .Values.supervisor.topology "combined" }}
 {{- if .Values.supervisor.nativeSidecar }}{{ fail "supervisor.nativeSidecar needs topology sidecar" }}{{ end }}
-{{- if .Values.supervisor.secrets }}{{ fail "in the combined topology a secret would be in the workload's reach" }}{{ end }}
+{{- if or .Values.supervisor.secrets .Values.supervisor.upstream.secret }}{{ fail "in the combined topology a secret would be in the workload's reach" }}{{ end }}
 {{- end }}
 {{- with .Values.supervisor.upstream }}
-{{- if and (or .noProxy .byName) (not .proxy) }}{{ fail "supervisor.upstream: noProxy and byName need a proxy" }}{{ end }}
+{{- if and (or .noProxy .byName .secret) (not .proxy) }}{{ fail "supervisor.upstream: noProxy, byName and secret need a proxy" }}{{ end }}
 {{- end }}
 {{- if and .Values.workspace.existingClaim (or .Values.workspace.size .Values.workspace.storageClass) }}
 {{- fail "workspace.existingClaim is there already: it has size and class" }}
@@ -15,6 +15,13 @@
 {{- if and .Values.workspace.storageClass (not .Values.workspace.size) }}
 {{- fail "workspace.storageClass needs workspace.size" }}
 {{- end }}
+{{- end }}
+
+{{/* The Secrets that the sidecar gets, each once, as a JSON list. */}}
+{{- define "sandbox.secrets" -}}
+{{- $all := .Values.supervisor.secrets }}
+{{- with .Values.supervisor.upstream.secret }}{{ $all = append $all . }}{{ end }}
+{{- uniq $all | toJson }}
 {{- end }}
 
 {{- define "sandbox.labels" -}}

@@ -23,7 +23,7 @@
 {{- range $number, $path := .Values.agent.writable }}
 - {name: {{ $.Release.Name }}-writable-{{ $number }}, emptyDir: {sizeLimit: 1Gi}}
 {{- end }}
-{{- range $number, $secret := .Values.supervisor.secrets }}
-- {name: {{ $.Release.Name }}-secret-{{ $number }}, secret: {secretName: {{ $secret | quote }}, optional: false, defaultMode: 292}}
+{{- range $number, $secret := include "sandbox.secrets" . | fromJsonArray }}
+- {name: {{ $.Release.Name }}-secret-{{ $number }}, secret: {secretName: {{ $secret | quote }}, optional: false, defaultMode: {{ ternary 256 292 $.Values.supervisor.binaryIdentity }}}}
 {{- end }}
 {{- end }}

@@ -115,10 +115,58 @@ def j6_a_socket_that_two_programs_hold():
             holder.kill()
             holder.wait()
 
-    # A port that the kernel renumbered may leave its owner unknown, which is a denial; not always.
-    answers = (ask(ECHO) for _ in range(5))
-    paired = next((one for one in answers if one != "policy.caller-vanished"), "never known")
-    return {"found": ask(CURL_ONLY), "paired": paired}
+    return {"found": ask(CURL_ONLY), "paired": ask(ECHO)}
+
+
+CAPTURE = 61001  # where egress takes what is redirected
+
+
+def established():
+    """(own port, peer's port) of every IPv4 connection of the namespace that is open both ways."""
+    with open("/proc/net/tcp") as file:
+        rows = [line.split()[1:4] for line in file][1:]
+    return {
+        tuple(int(end.rpartition(":")[2], 16) for end in ends)
+        for *ends, state in rows
+        if state == "01"
+    }
+
+
+def dial_from(port, host):
+    sock = socket.socket()
+    sock.settimeout(PATIENCE_S)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("", port))
+    sock.connect((socket.gethostbyname(host), 80))
+    return sock
+
+
+@row
+def j6_an_allowed_program_at_the_port_that_tracking_gave():
+    """Two connections from one port become one that the kernel renumbers; egress sees that number.
+
+    An allowed program binds it before the first byte is said, and is at these ends when egress looks.
+    """
+    first = dial_from(0, ECHO)
+    before = established()
+    second = dial_from(first.getsockname()[1], CURL_ONLY)
+    (given,) = {there for here, there in established() - before if here == CAPTURE}
+    line = ["/usr/bin/curl", "-4sS", "--local-port", str(given), f"telnet://{CURL_ONLY}:80"]
+    voucher = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + PATIENCE_S
+        while (given, 80) not in established() and time.monotonic() < end:
+            time.sleep(0.05)
+        there = (given, 80) in established()
+        second.sendall(f"GET / HTTP/1.1\r\nHost: {CURL_ONLY}\r\n\r\n".encode())
+        return {
+            "renumbered": given != second.getsockname()[1] and there,
+            "found": shown(second.recv(4096)).partition("\r\n")[0],
+            "paired": curl("/usr/bin/curl"),
+        }
+    finally:
+        voucher.kill()
+        voucher.wait()
 
 
 @row
