@@ -300,28 +300,40 @@ def _read_links(
 ) -> Generator[None, None, _Seen]:
     """Add to ``held`` which of ``wanted`` are among the descriptors in ``directory``, and as what.
 
-    The directory is opened once: every link in it is cheaper then, and of one process.
+    The directory is opened once: every link in it is cheaper then, and of one process. It is listed
+    again at the end: one listing can miss a descriptor that moves about, but hardly two.
     """
     table = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        names = os.listdir(table)
-        names.reverse()  # a new connection is among the last
-        seen = _Seen.ALL if names else _Seen.NOTHING
-        for start in range(0, len(names), DESCRIPTORS_PER_STEP):
+        listed, is_still = _list(table)
+        for start in range(0, len(listed), DESCRIPTORS_PER_STEP):
             yield
-            for name in names[start : start + DESCRIPTORS_PER_STEP]:
+            for name in listed[start : start + DESCRIPTORS_PER_STEP]:
                 try:
                     link = os.readlink(name, dir_fd=table)
                 except FileNotFoundError:  # closed since it was listed
-                    seen = _Seen.PART
+                    is_still = False
                     continue
                 if link in wanted:
                     held[link] = name
                     if len(held) == len(wanted):
                         return _Seen.ALL  # what else this process has does not matter
-        return seen
+        if not listed:
+            return _Seen.NOTHING
+        return _Seen.ALL if is_still and _list(table) == (listed, True) else _Seen.PART
     finally:
         os.close(table)
+
+
+def _list(table: int) -> tuple[list[str], bool]:
+    """The numbers in use, the latest first, and whether these are all.
+
+    A descriptor that went from behind the listing's back to where it had been already is not among
+    them; but how many there are (since Linux 6.2; before that 0) is known.
+    """
+    names = os.listdir(table)
+    names.reverse()  # a new connection is among the last
+    return names, os.fstat(table).st_size <= len(names)
 
 
 def _look_behind(pid: int, wanted: _Wanted) -> Iterator[None]:

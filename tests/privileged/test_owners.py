@@ -1,39 +1,33 @@
 """The monitor's answer to "who holds this socket", on real processes."""
 
-import itertools
 import os
 import signal
 import socket
 import sys
 import time
+from itertools import islice
 
 import pytest
 from support.forked import in_child
+from support.holders import (
+    WORKLOAD,
+    become_workload,
+    held_by,
+    holder,
+    inode_of,
+    question,
+)
 
 from supervisor.egress.owner_messages import Outcome, Question, encode_answer
 from supervisor.kernel import capabilities, prctl
-from supervisor.kernel.libc import check, libc
 from supervisor.monitor import owners
 from supervisor.monitor.owners import Owners
-
-# Not 4242, under which other tests' sandboxes may run on this machine: the search looks at every
-# process of the uid, and one that it may not read makes the answer "unreadable".
-WORKLOAD = 42042
 
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
     """A busy machine must not turn an answer into "over budget"; one test sets its own."""
     monkeypatch.setattr(owners, "BUDGET_S", 30.0)
-
-
-def prctl_set_dumpable(value: int) -> None:
-    """PR_SET_DUMPABLE: the id changes above turned it off."""
-    check(libc.prctl(4, value, 0, 0, 0), "prctl")
-
-
-def inode_of(sock: socket.socket) -> int:
-    return os.fstat(sock.fileno()).st_ino
 
 
 def answered(asked: Owners, question: Question):
@@ -59,33 +53,6 @@ def answers_of(asked: Owners):
     while asked.deadline() is not None:
         answers |= {found.answer.question_id: found.answer for found in asked.work()}
     return answers
-
-
-def question(sock: socket.socket, number: int = 1) -> Question:
-    return Question(question_id=number, inode=inode_of(sock), uid=WORKLOAD)
-
-
-def holder(sock: socket.socket, *, uid: int = WORKLOAD, ready: int) -> int:
-    """A forked process that keeps ``sock`` open until it is killed."""
-    pid = os.fork()
-    if pid == 0:
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-        prctl_set_dumpable(1)  # as after an exec
-        os.write(ready, b".")
-        os.read(os.pipe()[0], 1)
-        os._exit(0)
-    return pid
-
-
-def held_by(count: int):
-    """(socket, pids): a socket that ``count`` children hold and we do not."""
-    read_end, write_end = os.pipe()
-    sock = socket.socket()
-    pids = [holder(sock, ready=write_end) for _ in range(count)]
-    for _ in pids:
-        os.read(read_end, 1)
-    return sock, pids
 
 
 def test_every_holder_is_named_with_its_executable_opened():
@@ -249,8 +216,7 @@ def connection_of_an_executing_process(*, inherits: bool):
     pid = os.fork()
     if pid == 0:
         sock.set_inheritable(inherits)
-        os.setresuid(WORKLOAD, WORKLOAD, WORKLOAD)
-        prctl_set_dumpable(1)
+        become_workload()
         os.write(write_end, b".")
         os.read(go_on, 1)
         os.execv("/usr/bin/sleep", ["sleep", "60"])
@@ -330,7 +296,6 @@ def test_a_program_and_its_path_are_of_one_moment(monkeypatch):
 )
 def test_a_holder_that_moves_its_descriptor_is_not_overlooked(monkeypatch, moves, expected):
     """It would leave the connection to another holder, which policy may allow."""
-    really_list = os.listdir
 
     def body():
         sock, still = held_by(1)
@@ -338,8 +303,7 @@ def test_a_holder_that_moves_its_descriptor_is_not_overlooked(monkeypatch, moves
         done, tell = os.pipe()
         moving = os.fork()
         if moving == 0:
-            os.setresuid(WORKLOAD, WORKLOAD, WORKLOAD)
-            prctl_set_dumpable(1)
+            become_workload()
             number = sock.fileno()
             os.write(tell, b".")
             while os.read(asked_to, 1):
@@ -349,20 +313,44 @@ def test_a_holder_that_moves_its_descriptor_is_not_overlooked(monkeypatch, moves
         os.read(done, 1)
         left = iter(range(moves))
 
-        def list_and_move(where):
-            names = really_list(where)
-            is_table = isinstance(where, int)
-            if is_table and os.readlink(f"/proc/self/fd/{where}") == f"/proc/{moving}/fd":
-                for _ in itertools.islice(left, 1):
-                    os.write(ask, b".")
-                    os.read(done, 1)
-            return names
+        def move(_names):
+            for _ in islice(left, 1):
+                os.write(ask, b".")
+                os.read(done, 1)
 
-        monkeypatch.setattr(os, "listdir", list_and_move)
+        change_listings_of(monkeypatch, moving, move)
         answer = answered(Owners(), question(sock)).answer
         return answer.outcome, {h.pid for h in answer.holders} == {*still, moving}
 
     assert in_child(body) == expected
+
+
+def change_listings_of(monkeypatch, pid, change):
+    really_list = os.listdir
+
+    def listing(where):
+        names = really_list(where)
+        if isinstance(where, int) and os.readlink(f"/proc/self/fd/{where}") == f"/proc/{pid}/fd":
+            change(names)
+        return names
+
+    monkeypatch.setattr(os, "listdir", listing)
+
+
+def test_a_descriptor_that_two_listings_missed_is_noticed_by_their_number(monkeypatch):
+    """A listing goes upwards; what moves down behind its back meanwhile is not in it."""
+
+    def body():
+        sock, pids = held_by(2)
+        left = iter(range(2))
+        number = str(sock.fileno())
+        change_listings_of(
+            monkeypatch, pids[0], lambda names: [names.remove(number) for _ in islice(left, 1)]
+        )
+        answer = answered(Owners(), question(sock)).answer
+        return answer.outcome, {h.pid for h in answer.holders} == set(pids), list(left)
+
+    assert in_child(body) == (Outcome.FOUND, True, [])
 
 
 def test_a_process_without_any_descriptor_is_no_obstacle():
@@ -371,8 +359,7 @@ def test_a_process_without_any_descriptor_is_no_obstacle():
         ready, write_end = os.pipe()
         bare = os.fork()
         if bare == 0:
-            os.setresuid(WORKLOAD, WORKLOAD, WORKLOAD)
-            prctl_set_dumpable(1)
+            become_workload()
             os.write(write_end, b".")
             os.closerange(0, 4096)
             signal.pause()
