@@ -13,15 +13,10 @@ import psutil
 import pytest
 from support.fences import as_user
 from support.forms import POD, USER_NAMESPACE
-from support.trying import children_of, sandbox, status_of, upstreams_of
+from support.processes import children, status_of
+from support.trying import sandbox
 
 from supervisor.identity.inputs import HELPER_IDS
-
-
-@pytest.fixture(scope="module")
-def upstreams(tmp_path_factory):
-    with upstreams_of(tmp_path_factory.mktemp("upstreams")) as made:
-        yield made
 
 
 def told(running_sandbox, name):
@@ -40,7 +35,7 @@ def helper(running_sandbox, name):
     inside = next(
         one["pid"] for one in running_sandbox.await_event("helper.ready") if one["helper"] == name
     )
-    for pid in children_of(running_sandbox.container.host_pid()):
+    for pid in children(running_sandbox.container.host_pid()):
         numbers = next(
             (line for line in status_of(pid).splitlines() if line.startswith("NSpid:")), ""
         )
