@@ -126,6 +126,15 @@ def test_e17_ipv6_has_no_neighbours(attacked):
     assert_nothing_left(attacked)
 
 
+def test_e17_a_group_that_a_program_joins_is_told_to_nobody(attacked):
+    row = attacked["e17_names_of_groups"]
+
+    assert row["paired"] == ALLOWED.decode()
+    assert row["other option"] == 7
+    assert set(row["found"]) == {"ENODEV"}
+    assert_nothing_left(attacked)
+
+
 def test_e18_a_mapped_address_is_judged_as_the_address(attacked):
     assert attacked["e18_mapped"]["found"] == NOT_ALLOWED
 

@@ -16,6 +16,7 @@ from supervisor.startup.proof import network
 
 EPERM, ENOSYS, NO_PROTOCOL = map(refuse, (errno.EPERM, errno.ENOSYS, errno.EPROTONOSUPPORT))
 EINVAL = refuse(errno.EINVAL)
+ENODEV = refuse(errno.ENODEV)
 MACHINES = [X86_64, AARCH64]
 NAMED = {"ids": lambda machine: machine.name}
 ALL_TOGGLES = [Toggles(*choice) for choice in itertools.product([False, True], repeat=2)]
@@ -222,6 +223,16 @@ def test_no_thread_gets_a_file_table_of_its_own(machine, nested):
         assert decide(program, machine, "unshare", clone_files | dirty) == EPERM
         assert decide(program, machine, "close_range", 3, 4, unshare_flag | dirty) == EINVAL
         assert decide(program, machine, "close_range", 3, 4, 4 | dirty) == ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES, **NAMED)
+def test_no_socket_joins_a_group_whose_name_the_link_would_be_told(machine):
+    program = filters.workload(Toggles(), machine=machine)
+    joins, ipv6 = (20, 42, 46), 41
+    for level, option, dirty in itertools.product((0, 1, 6, 17, ipv6), range(90), DIRTY):
+        expected = ENODEV if level == ipv6 and option in joins else ALLOW
+        found = decide(program, machine, "setsockopt", 3, level | dirty, option | dirty)
+        assert found == expected, (level, option)
 
 
 @pytest.mark.parametrize("machine", MACHINES, **NAMED)

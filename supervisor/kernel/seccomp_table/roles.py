@@ -100,8 +100,8 @@ _STREAMS = (
         "descriptors, relaying and waiting",
     ),
     Rule(
-        "bind connect listen accept accept4 getsockname getpeername setsockopt getsockopt sendto"
-        " recvfrom sendmsg recvmsg sendmmsg recvmmsg shutdown",
+        "bind connect listen accept accept4 getsockname getpeername getsockopt sendto recvfrom"
+        " sendmsg recvmsg sendmmsg recvmmsg shutdown",
         ALLOW,
         "sockets",
     ),

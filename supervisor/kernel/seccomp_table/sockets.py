@@ -17,8 +17,14 @@ SOCK_TYPE_MASK = 0xF
 IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP = 0, 6, 17
 IPPROTO_ICMP, IPPROTO_DCCP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_UDPLITE = 1, 33, 58, 132, 136
 NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_NETFILTER = 0, 4, 12
+# linux/in.h, linux/in6.h: every option by which a socket becomes a member of an IPv6 group. Changing
+# what a member hears takes one that is a member already.
+IPPROTO_IPV6 = 41
+IPV6_JOIN_GROUP, MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP = 20, 42, 46
 
 EPERM = refuse(errno.EPERM)
+# What a machine says whose interfaces take no groups: programs that announce themselves go on.
+NO_DEVICE = refuse(errno.ENODEV)
 # What libraries take for "this kernel has no such protocol": Go then listens without MPTCP,
 # libaudit goes on without audit. EPERM ends either.
 NO_PROTOCOL = refuse(errno.EPROTONOSUPPORT)
@@ -85,5 +91,30 @@ SOCKET_RULES = (
         "socketpair",
         Switch(0, (Case((AF_UNIX,), Switch(1, (_UNIX_TYPES,), EPERM, SOCK_TYPE_MASK)),), EPERM),
         "pairs exist in the unix family only; TIPC would be the other one",
+    ),
+    Rule(
+        "setsockopt",
+        Switch(
+            1,
+            (
+                Case(
+                    (IPPROTO_IPV6,),
+                    Switch(
+                        2,
+                        (
+                            Case(
+                                (IPV6_JOIN_GROUP, MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP),
+                                NO_DEVICE,
+                            ),
+                        ),
+                        ALLOW,
+                    ),
+                ),
+            ),
+            ALLOW,
+        ),
+        "options of held sockets, but no IPv6 group: the kernel reports groups and sources, which"
+        " the program chooses, to everybody on the link (RFC 3810), and IPv6 dies in a fence that"
+        " lets no reports through. IPv4's reports are refused there",
     ),
 )

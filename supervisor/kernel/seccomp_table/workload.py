@@ -116,8 +116,8 @@ ALLOWED = (
         "System V and POSIX IPC (PostgreSQL needs shmget): private with the IPC namespace",
     ),
     Rule(
-        "bind connect listen accept accept4 getsockname getpeername setsockopt getsockopt sendto"
-        " recvfrom sendmsg recvmsg sendmmsg recvmmsg shutdown",
+        "bind connect listen accept accept4 getsockname getpeername getsockopt sendto recvfrom"
+        " sendmsg recvmsg sendmmsg recvmmsg shutdown",
         ALLOW,
         "work on sockets; which sockets may exist is decided at socket(2)",
     ),

@@ -16,6 +16,7 @@ from talk import (
     GATEWAY,
     GATEWAY_V6,
     PATIENCE_S,
+    SMUGGLED,
     SMUGGLING,
     dial,
     ends,
@@ -127,6 +128,41 @@ def e10_odd_packets():
         ),
         "paired": talk(ECHO, 7, ALLOWED),
     }
+
+
+IPV6_JOIN_GROUP, MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP = 20, 42, 46  # linux/in6.h, linux/in.h
+
+
+def joining(option, index):
+    """Become a member of a group on this interface, with the word where a program may choose."""
+
+    def address(*parts):
+        return struct.pack("=HHI16sI", socket.AF_INET6, 0, 0, b"".join(parts), 0).ljust(128, b"\0")
+
+    group, source = (b"\xff\x0e", SMUGGLED), (b"\x20\x01", SMUGGLED)
+    values = {
+        IPV6_JOIN_GROUP: struct.pack("=16sI", b"".join(group), index),
+        MCAST_JOIN_GROUP: struct.pack("=I4x", index) + address(*group),
+        MCAST_JOIN_SOURCE_GROUP: struct.pack("=I4x", index) + address(*group) + address(*source),
+    }
+
+    def attempt():
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.IPPROTO_IPV6, option, values[option])
+            time.sleep(1.5)  # the kernel waits up to a second before it reports (RFC 3810, 9.11)
+
+    return ends(attempt)
+
+
+@row
+def e17_names_of_groups():
+    """The kernel tells everybody on the link which groups a program joined."""
+    options = (IPV6_JOIN_GROUP, MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP)
+    found = [joining(option, index) for option in options for index, _ in socket.if_nameindex()]
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 7)
+        other = sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS)
+    return {"found": found, "other option": other, "paired": talk(ECHO, 7, ALLOWED)}
 
 
 @row
