@@ -46,6 +46,10 @@ DESCRIPTORS_PER_STEP = 256  # between two looks at the clock
 # At one process, while descriptors that it had go away under the look: a busy one loses one in
 # every tenth look, so this many in a row are no accident.
 LOOKS_AT_ONE = 4
+# Of these, so many that show less than the kernel counts are enough. A call that waits (accept(2) in
+# a thread, open(2) of a FIFO) has reserved its number already, so every server may look like that for
+# as long as it runs; a descriptor that moves would have to be missed by two listings in each of them.
+LOOKS_AT_FEWER = 3
 LOOK_EVERY_S = 0.001  # at the clock of CPU time, which costs as much as two descriptors
 # A search this long that had several questions was one of a burst: the next begins as long after
 # it as it took, with the questions that came meanwhile. So each costs less, and a workload of many
@@ -96,6 +100,7 @@ class _Seen(Enum):
 
     ALL = "all"
     PART = "part"
+    FEWER = "fewer"  # it stood still, but more numbers are in use than are shown
     NOTHING = "nothing"
 
 
@@ -272,16 +277,18 @@ def _advance(search: _Search, end: float) -> bool:
 def _look_at(pid: int, wanted: _Wanted, is_suspect: Callable[[int, int], bool]) -> Iterator[None]:
     """Look through the descriptors of one process; notes it as holder of what it has."""
     held: dict[str, str] = {}
+    fewer = 0
     try:
         for left in reversed(range(LOOKS_AT_ONE)):
             seen = yield from _read_links(f"/proc/{pid}/fd", wanted, held)
-            if seen is _Seen.ALL:
+            fewer += seen is _Seen.FEWER
+            if seen is _Seen.ALL or fewer == LOOKS_AT_FEWER:
                 return
             if not procfs.has_memory(pid):
                 yield from _look_behind(pid, wanted)
                 return
             # It moves its descriptors about: the socket may be wherever we do not look.
-            if seen is _Seen.PART and not left:
+            if seen is not _Seen.NOTHING and not left:
                 _refuse_suspected(pid, wanted, is_suspect)
     except (FileNotFoundError, ProcessLookupError):
         return  # it ended; a process that starts later got the socket from one that we still see
@@ -306,7 +313,8 @@ def _read_links(
     """
     table = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        listed, is_still = _list(table)
+        listed, is_whole = _list(table)
+        is_still = True
         for start in range(0, len(listed), DESCRIPTORS_PER_STEP):
             yield
             for name in listed[start : start + DESCRIPTORS_PER_STEP]:
@@ -321,7 +329,10 @@ def _read_links(
                         return _Seen.ALL  # what else this process has does not matter
         if not listed:
             return _Seen.NOTHING
-        return _Seen.ALL if is_still and _list(table) == (listed, True) else _Seen.PART
+        again, is_whole_again = _list(table)
+        if not is_still or again != listed:
+            return _Seen.PART
+        return _Seen.ALL if is_whole and is_whole_again else _Seen.FEWER
     finally:
         os.close(table)
 

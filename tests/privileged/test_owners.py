@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from itertools import islice
 
@@ -351,6 +352,32 @@ def test_a_descriptor_that_two_listings_missed_is_noticed_by_their_number(monkey
         return answer.outcome, {h.pid for h in answer.holders} == set(pids), list(left)
 
     assert in_child(body) == (Outcome.FOUND, True, [])
+
+
+def test_a_server_that_waits_for_its_next_client_is_no_obstacle():
+    """Its thread is in accept(2), which has reserved a number: the kernel counts it and shows none."""
+
+    def body():
+        sock, holders = held_by(1)
+        ready, tell = os.pipe()
+        server = os.fork()
+        if server == 0:
+            sock.close()
+            become_workload()
+            listener = socket.create_server(("127.0.0.1", 0))
+            threading.Thread(target=listener.accept).start()
+            os.write(tell, b".")
+            time.sleep(60)
+        os.read(ready, 1)
+        table = os.open(f"/proc/{server}/fd", os.O_RDONLY)
+        end = time.monotonic() + 10.0
+        while os.fstat(table).st_size == len(os.listdir(table)) and time.monotonic() < end:
+            time.sleep(0.01)
+        is_waiting = os.fstat(table).st_size > len(os.listdir(table))
+        answer = answered(Owners(), question(sock)).answer
+        return is_waiting, answer.outcome, [h.pid for h in answer.holders] == holders
+
+    assert in_child(body) == (True, Outcome.FOUND, True)
 
 
 def test_a_process_without_any_descriptor_is_no_obstacle():
