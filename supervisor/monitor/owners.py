@@ -10,7 +10,7 @@ Nothing is parsed but ``/proc`` and 20 fixed bytes of a question.
 What is told is what was there at one moment: this program had this descriptor. Who connects and
 then executes another program gives the connection to that one, as with any other descriptor; the
 kernel does not remember who opened a socket. A descriptor that was sent over a unix socket and not yet
-received is in no process' table, and so not seen.
+received is in no process' table, nor is one closed under a call that waits on it: these are not seen.
 """
 
 import contextlib

@@ -309,6 +309,12 @@ def test_j7_nobody_hides_behind_a_thread(attacked):
     assert own_table == {"unshare": "EPERM", "close_range": "EINVAL"}
 
 
+def test_j7_a_server_that_waits_makes_nobody_unknown(attacked):
+    row = attacked["j7_a_thread_that_waits_in_accept"]
+
+    assert row == {"during": ["404", "403"], "paired": "404"}
+
+
 def test_j7_a_search_over_its_budget_is_a_denial_and_the_next_one_works(attacked):
     row = attacked["j7_very_many_descriptors"]
 

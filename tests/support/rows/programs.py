@@ -239,6 +239,20 @@ def j7_a_thread_with_a_file_table_of_its_own():
 
 
 @row
+def j7_a_thread_that_waits_in_accept():
+    """It has reserved a number that shows nothing, like any server; others go on connecting."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        waiting = threading.Thread(target=server.accept)
+        waiting.start()
+        while os.stat("/proc/self/fd").st_size <= len(os.listdir("/proc/self/fd")) - 1:
+            time.sleep(0.01)  # the listing's own descriptor is gone when the numbers are counted
+        during = [curl("/usr/bin/curl"), curl("/usr/bin/curl", OTHER)]
+        socket.create_connection(server.getsockname()).close()
+        waiting.join()
+    return {"during": during, "paired": curl("/usr/bin/curl")}
+
+
+@row
 def j7_very_many_descriptors():
     """The search has a budget; what is over it is refused, and the next one works."""
     script = (
