@@ -223,3 +223,19 @@ def test_who_gives_up_takes_the_answer_from_nobody(serve):
         assert second.cancelled()
 
     asyncio.run(run())
+
+
+def test_where_who_asks_for_all_gives_up_another_one_asks(serve):
+    server = serve(answering(TABLE))
+
+    async def run():
+        names = resolver(server)
+        first, second, third = (
+            asyncio.create_task(names.resolve("api.example.com")) for _ in range(3)
+        )
+        await asyncio.sleep(0)
+        first.cancel()
+        assert set(await second) == set(await third) == {V4, V6}
+        assert first.cancelled()
+
+    asyncio.run(run())
