@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "net-init": ("net_init", "fence a pod's network namespace, and leave (init container)"),
     "sidecar": ("sidecar", "serve the network of a fenced pod (beside the agent's container)"),
     "doctor": ("doctor", "what this kernel and container allow, and what is missing"),
-    "report": ("report", "the containment report of the sandbox that runs here; proves it again"),
+    "report": ("report", "the containment report of the sandbox that runs here; --prove"),
     "plan": ("plan", "what run would do here, step by step; changes nothing"),
     "identity": ("identity", "who the workload would be, and which input decided"),
     "rootfs": ("rootfs", "write the sandbox account into an unpacked root file system"),
