@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "net-init": ("net_init", "fence a pod's network namespace, and leave (init container)"),
     "sidecar": ("sidecar", "serve the network of a fenced pod (beside the agent's container)"),
     "doctor": ("doctor", "what this kernel and container allow, and what is missing"),
-    "report": ("report", "the containment report of the sandbox that runs here; proves it again"),
+    "report": ("report", "the containment report of the sandbox that runs here; --prove"),
     "plan": ("plan", "what run would do here, step by step; changes nothing"),
     "identity": ("identity", "who the workload would be, and which input decided"),
     "rootfs": ("rootfs", "write the sandbox account into an unpacked root file system"),
@@ -80,7 +80,7 @@ def main(argv: list[str]) -> int:
         # The launcher blocked them for those who read a signalfd; everybody else may be stopped.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        return load(arguments.command).run(arguments)
+        return _run(arguments)
     except Refusal as refusal:
         report(refusal, as_json=getattr(arguments, "json", False))
         return REFUSED
@@ -92,6 +92,15 @@ def main(argv: list[str]) -> int:
         report(met, as_json=getattr(arguments, "json", False))
         sys.excepthook(*sys.exc_info())
         return FAILED if supervises else REFUSED
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    status = load(arguments.command).run(arguments)
+    # Here, where it can still be told that nobody reads it. What supervises returns the workload's own
+    # status, which no output of ours may change.
+    if arguments.command not in SUPERVISING:
+        print(end="", flush=True)
+    return status
 
 
 def report(refusal: Refusal, *, as_json: bool) -> None:

@@ -92,7 +92,13 @@ def _configure_pod(parser: argparse.ArgumentParser) -> None:
     option("--seed", action="store_true", help="copy the image's /sandbox into an empty workspace")
     option("--writable", action="append", default=[], metavar="DIR", help="a volume at DIR")
     option("--env", action="append", default=[], metavar="NAME=VALUE", help="for the workload")
-    option("--secret", action="append", default=[], metavar="NAME", help="into the sidecar only")
+    option(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a Secret, into the sidecar only",
+    )
     option("--runtime-class", metavar="NAME")
     option("--user-namespace", action="store_true", help="hostUsers: false")
     option("--restart", choices=_values(Restart), default="Never")

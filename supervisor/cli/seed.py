@@ -10,7 +10,9 @@ SHOWN = 10  # of the special files that were left out
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("source", metavar="SOURCE", help="nothing there is nothing to do")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a directory of the image; without it nothing is done"
+    )
     parser.add_argument("destination", metavar="DEST", help="where the volume is mounted")
     parser.add_argument("--json", action="store_true")
 

@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--probe",
         choices=("ready", "live"),
-        help="exit 0 if everything serves (or lives), else 1; in a sidecar it asks nobody",
+        help="exit 0 if everything serves (or lives), else 1",
     )
     parser.add_argument(
         "--shared", metavar="DIR", default=DEFAULT_SHARED, help="the pod's directory, if any"

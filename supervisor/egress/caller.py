@@ -135,8 +135,8 @@ class CallerFinder:
 
         ``connection`` is our end of it, None once closed; ``done`` is called once, at once or
         later. As long as the caller keeps its end open, no other socket can have these two ends, so
-        one look is enough; whether it did is seen at our end, after the look. What somebody said
-        before a reset can still be read, and his port is free for another program.
+        one look is enough; whether it did is seen at our end, after the look. What was said before
+        a reset can still be read, and the port is free for another program.
         """
         try:
             owner = self._owner(local, remote, connection)
@@ -171,10 +171,6 @@ class CallerFinder:
                 self._unanswered.discard(question.question_id)
                 self._finish(question.question_id, _unknown(CallerProblem.OVER_BUDGET))
 
-    def _owner(self, local: End, remote: End, connection: "Socket | None") -> SocketOwner | None:
-        owner = find_tcp(self._diag, local, remote)
-        return owner if connection is not None and tcp_state(connection) in _HELD_OPEN else None
-
     def sweep(self) -> None:
         """Give up what took too long. To be called about once a second."""
         now = self._poller.now
@@ -184,6 +180,13 @@ class CallerFinder:
         while self._held_back and self._held_back[0].until <= now:
             self._held_back.popleft().done(_unknown(CallerProblem.OVER_BUDGET))
         self._ask()
+
+    def _owner(self, local: End, remote: End, connection: "Socket | None") -> SocketOwner | None:
+        if connection is None:
+            return None
+        owner = find_tcp(self._diag, local, remote)
+        # In this order: had it been closed by the time of the look, its state would say so.
+        return owner if tcp_state(connection) in _HELD_OPEN else None
 
     def _answered(self, _events: int) -> None:
         packet, descriptors, is_cut = self._receive()

@@ -14,7 +14,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from supervisor.events.fault_codes import INTERNAL_ERROR, LIBRARY_WARNING
 from supervisor.events.vocabulary import Event, Fault, Why
 
-FRAMES = 16  # of each exception in a chain, the innermost
+FRAMES = 16  # of each exception in a chain: half of them the outermost, half the innermost
 
 
 class Faults(logging.Handler):

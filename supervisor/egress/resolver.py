@@ -86,18 +86,21 @@ class Resolver:
         known = self.remembered(name)
         if known is not None:
             return known
-        running = self._lookups.get(name)
-        found = await (self._look_up(name) if running is None else asyncio.shield(running))
-        return found.addresses
+        while (running := self._lookups.get(name)) is not None:
+            await asyncio.wait([running])  # neither cancels it nor raises what it holds
+            if not running.cancelled():
+                return running.result().addresses
+            # Who asked for all of us gave up: one of us goes on.
+        return (await self._look_up(name)).addresses
 
     async def _look_up(self, name: str) -> Found:
-        """Ask, for everybody who wants this name meanwhile."""
+        """Ask, for everybody who wants this name meanwhile; cancelled, it leaves that to them."""
         if len(self._lookups) >= MAX_QUEUED:
             raise ResolverBusyError(f"{MAX_QUEUED} lookups are waiting already")
         shared = self._lookups[name] = asyncio.get_running_loop().create_future()
         try:
             found = await self._within_time(name)
-        except ResolveError as error:
+        except Exception as error:
             shared.set_exception(error)
             shared.exception()  # raised here; perhaps nobody else waits
             raise
@@ -105,7 +108,7 @@ class Resolver:
             shared.set_result(found)
         finally:
             del self._lookups[name]
-            shared.cancel()  # for who waits, where this task was cancelled
+            shared.cancel()  # no answer will come where this task was cancelled
         self._remember(name, found)
         return found
 

@@ -9,8 +9,9 @@ from supervisor.errors import Code
 from supervisor.events.fault_codes import INTERNAL_ERROR
 from supervisor.events.vocabulary import Fault, Why
 
-FRAMES = 16  # the innermost
-SHORT_FRAMES = 4  # in one line
+SHORT_FRAMES = 4  # in one line: the innermost
+# Of what it says: an error may quote whatever it met, and its words go through pipes and packets.
+MAX_SAID = 2000
 
 
 def fault_of(process: str, error: BaseException, code: Code = INTERNAL_ERROR) -> Fault:
@@ -19,7 +20,7 @@ def fault_of(process: str, error: BaseException, code: Code = INTERNAL_ERROR) ->
         process=process,
         kind=type(error).__name__,
         why=Why.of(code, words_of(error)),
-        trace=tuple(_places(error))[-FRAMES:],
+        trace=tuple(_places(error)),
     )
 
 
@@ -30,9 +31,9 @@ def in_short(error: BaseException) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """Its kind, and what it says, if anything."""
+    """Its kind, and the beginning of what it says, if anything."""
     try:
-        said = str(error)
+        said = str(error)[:MAX_SAID]
     except Exception:  # noqa: BLE001 - an exception's own text must not hide the exception
         said = ""
     return f"{type(error).__name__}: {said}" if said else type(error).__name__

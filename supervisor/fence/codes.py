@@ -10,7 +10,8 @@ NOT_POSSIBLE = Code(
 )
 SETUP_FAILED = Code(
     "fence.setup-failed",
-    "The kernel refused a step of setting the fence up; nothing was left half done.",
+    "The kernel refused a step of setting the fence up, or an error was met that nobody expected; "
+    "nothing was left half done.",
     "Run 'sandbox-supervisor doctor' for what this kernel and container allow.",
 )
 SETUP_TIMED_OUT = Code(

@@ -10,12 +10,13 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from supervisor.kernel.netlink_exact import NetlinkExact
+from supervisor.kernel.tcp_info import LISTEN, SYN_SENT
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
-# <net/tcp_states.h>; the lookup falls back to a listener on the port, which is nobody's connection,
-# and finds who only dials from a port whose connection another socket had.
-TCP_SYN_SENT, TCP_LISTEN = 2, 10
+# The lookup falls back to a listener on the port, which is nobody's connection, and finds who only
+# dials from a port whose connection another socket had.
+_NOT_CONNECTED = (SYN_SENT, LISTEN)
 
 Address = IPv4Address | IPv6Address
 End = tuple[Address, int]
@@ -52,7 +53,7 @@ def find_tcp(diag: NetlinkExact, local: End, remote: End) -> SocketOwner | None:
     if reply is None:
         return None
     fields = _REPLY.unpack_from(reply[1])
-    if fields[1] in (TCP_SYN_SENT, TCP_LISTEN) or fields[4:6] != identity[:2]:
+    if fields[1] in _NOT_CONNECTED or fields[4:6] != identity[:2]:
         return None
     return SocketOwner(uid=fields[13], inode=fields[14])
 

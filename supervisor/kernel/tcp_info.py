@@ -1,10 +1,13 @@
-"""The state of a TCP connection, as our own end of it knows it: tcp(7), TCP_INFO."""
+"""The states of a TCP connection, and the one that our own end is in: tcp(7), TCP_INFO."""
 
 import socket
 
 # <net/tcp_states.h>
 ESTABLISHED = 1
+SYN_SENT = 2
+CLOSE = 7
 CLOSE_WAIT = 8  # the peer sends no more; it may still listen
+LISTEN = 10
 
 
 def tcp_state(connection: socket.SocketType) -> int:

@@ -17,6 +17,7 @@ from supervisor.kernel.netlink import (
     NetlinkSocket,
     Request,
 )
+from supervisor.kernel.tcp_info import CLOSE, LISTEN
 
 SOCK_DIAG_BY_FAMILY = 20
 # struct inet_diag_req_v2: family, protocol, extensions, pad, states, then any socket id (48 bytes)
@@ -25,8 +26,7 @@ REQUEST = struct.Struct("=BBBxI48x")
 ANSWER = struct.Struct("!4xH")
 
 # A listening TCP socket waits in LISTEN; a UDP socket that is bound but not connected in CLOSE.
-TCP_CLOSE, TCP_LISTEN = 7, 10
-WAITING = {socket.IPPROTO_TCP: 1 << TCP_LISTEN, socket.IPPROTO_UDP: 1 << TCP_CLOSE}
+WAITING = {socket.IPPROTO_TCP: 1 << LISTEN, socket.IPPROTO_UDP: 1 << CLOSE}
 
 
 def open_socket() -> NetlinkSocket:

@@ -11,11 +11,9 @@ from supervisor.events.log import Log
 from supervisor.events.metrics_page import clear_page
 from supervisor.monitor import codes
 from supervisor.monitor.blocked_watcher import ALIVE, watch
-from supervisor.monitor.channel_keeper import ChannelKeeper
+from supervisor.monitor.channel_keeper import MESSAGES_PER_TURN, ChannelKeeper
 from supervisor.monitor.loop import Loop
 from supervisor.monitor.record_server import Source
-
-MESSAGES_PER_TURN = 64  # the loop has signals to hear, too
 
 
 class BlockedKeeper(ChannelKeeper):

@@ -13,13 +13,15 @@ from supervisor.monitor.helper import Helper
 from supervisor.monitor.last_words import MAX_WORDS, heard
 from supervisor.monitor.loop import Loop
 
+MESSAGES_PER_TURN = 64  # the loop has signals to hear, too
+
 
 class ChannelKeeper:
     """A Keeper of the monitor's loop.
 
     ``run`` is the helper's program: given its end of the channel (a descriptor, not blocking), it
-    never returns. ``on_message`` is called when there is something to read from ``channel``, which
-    is None while the helper is down.
+    never returns. ``on_message`` is called when there is something to read from ``channel`` (None
+    while the helper is down), and takes up to MESSAGES_PER_TURN; also once more when it has ended.
     """
 
     def __init__(
@@ -43,16 +45,20 @@ class ChannelKeeper:
         self.helper.start()
 
     def receive(self, size: int) -> bytes | None:
-        """One packet, longer than ``size`` only where it breaks the protocol; None: no more now."""
+        """One packet, longer than ``size`` only where it breaks the protocol; None: no more now.
+
+        Last words are told here, and nothing that comes after them is heard: a helper that was
+        taken over must not fill the log with them. If it does not end, its silence ends it.
+        """
         if self.channel is None:
             return None
         try:
             packet = self.channel.recv(max(size, MAX_WORDS) + 1)
         except (BlockingIOError, ConnectionResetError):
             return None
-        if not packet:  # the helper is ending
-            self._loop.unwatch(self.channel.fileno())
         words = heard(packet)
+        if not packet or words is not None:  # the helper is ending
+            self._loop.unwatch(self.channel.fileno())
         if words is not None:
             self.helper.complain(codes.HELPER_FAILED, words)
             return None
@@ -76,9 +82,8 @@ class ChannelKeeper:
 
     def on_exit(self, pid: int, status: int, now: float) -> None:
         """See Keeper."""
-        if pid == self.helper.pid:
-            self._on_message()  # what it said last, which may be why it ended
-        if self.helper.has_ended(pid, status, now) and self.channel is not None:
+        ended = self.helper.has_ended(pid, status, now, hear_out=self._on_message)
+        if ended and self.channel is not None:
             self._loop.unwatch(self.channel.fileno())
             self.channel.close()
             self.channel = None

@@ -172,10 +172,10 @@ class EgressKeeper:
     def on_exit(self, pid: int, status: int, now: float) -> None:
         """See Keeper."""
         running = self._running
-        if running is None or pid != self._helper.pid:
+        if running is None or not self._helper.has_ended(
+            pid, status, now, hear_out=lambda: self._on_record(LAST_RECORDS)
+        ):
             return
-        self._on_record(LAST_RECORDS)  # what it said last, which may be why it ended
-        self._helper.has_ended(pid, status, now)
         for channel in (running.owners, running.orders, running.records):
             self._loop.unwatch(channel.fileno())
             channel.close()

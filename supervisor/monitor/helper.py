@@ -44,6 +44,7 @@ class Helper:
         self._restarts = Restarts()
         self._starts = 0
         self._serves = False
+        self._is_reaped = False
         self._start_at: float | None = None
         self._silent_at = 0.0
 
@@ -53,6 +54,7 @@ class Helper:
         self._silent_at = time.monotonic() + START_S
         self._serves = False
         self._starts += 1
+        self._is_reaped = False
         self.pid = self._fork()
 
     def status(self) -> HelperStatus:
@@ -83,8 +85,8 @@ class Helper:
         self._silent_at = time.monotonic() + SILENCE_S
 
     def end(self) -> None:
-        """Kill it; another one takes its place."""
-        if self.pid is not None:
+        """Kill it, unless it ended by itself; another one takes its place."""
+        if self.pid is not None and not self._is_reaped:
             os.kill(self.pid, signal.SIGKILL)
 
     def broke_protocol(self, cause: str) -> None:
@@ -114,10 +116,15 @@ class Helper:
         if self._start_at is not None and now >= self._start_at:
             self.start()
 
-    def has_ended(self, pid: int, status: int, now: float) -> bool:
-        """Whether the process that ended was this one; then it is started again, or given up."""
+    def has_ended(self, pid: int, status: int, now: float, *, hear_out: Callable[[], None]) -> bool:
+        """Whether the process that ended was this one; then it is started again, or given up.
+
+        ``hear_out`` takes what it said last, which may be why it ended.
+        """
         if pid != self.pid:
             return False
+        self._is_reaped = True  # its number is nobody's by now, or somebody else's
+        hear_out()
         self.pid = None
         code = os.waitstatus_to_exitcode(status)
         self._start_at = self._restarts.next_start(now=now)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from supervisor.events.log import Log
 from supervisor.monitor import codes
-from supervisor.monitor.channel_keeper import ChannelKeeper
+from supervisor.monitor.channel_keeper import MESSAGES_PER_TURN, ChannelKeeper
 from supervisor.monitor.loop import Loop
 from supervisor.monitor.metrics_responder import ALIVE, Pages, respond
 from supervisor.monitor.metrics_state import State, encode
@@ -67,8 +67,11 @@ class MetricsKeeper(ChannelKeeper):
                     socket.send_fds(self.channel, [encode(self._state())], [caller.fileno()])
 
     def _on_message(self) -> None:
-        packet = self.receive(len(ALIVE))
-        if packet == ALIVE:
+        for _ in range(MESSAGES_PER_TURN):
+            packet = self.receive(len(ALIVE))
+            if packet is None:
+                return
+            if packet != ALIVE:
+                self.helper.broke_protocol(f"{len(packet)} bytes that are no sign of life")
+                return
             self.helper.serves()
-        elif packet is not None:
-            self.helper.broke_protocol(f"{len(packet)} bytes that are no sign of life")

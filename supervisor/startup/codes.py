@@ -25,7 +25,8 @@ LINK_NOT_FOLLOWED = Code(
 )
 POLICY_LOADER = Code(
     "policy.loader-failed",
-    "The confined child that reads the policy ended without an answer.",
+    "The confined child that reads the policy met an error that it did not expect, or ended without "
+    "an answer.",
     "A document that needs more memory or time than the loader's limits is the usual reason.",
 )
 TREE_UNREADABLE = Code(

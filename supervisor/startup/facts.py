@@ -4,7 +4,7 @@ import errno
 import os
 from dataclasses import dataclass
 
-from supervisor.kernel import landlock, procfs
+from supervisor.kernel import capabilities, landlock, procfs
 from supervisor.kernel.namespaces import CLONE_NEWNET, CLONE_NEWUSER, may_unshare
 
 MEMORY_MAX_PATHS = (
@@ -47,6 +47,11 @@ class Facts:
     def uid(self) -> int:
         """The effective uid."""
         return self.status.uids[1]
+
+    @property
+    def may_fence_pod(self) -> bool:
+        """Rules around the network namespace that we are in can be made."""
+        return self.uid == 0 and capabilities.has(self.status.effective, "NET_ADMIN")
 
     @property
     def is_main_process(self) -> bool:

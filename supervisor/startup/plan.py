@@ -259,9 +259,8 @@ def _fence_form(
         return "pod"  # the sidecar's
     if settings.fence != "auto":
         return settings.fence
-    may_fence_pod = facts.uid == 0 and capabilities.has(facts.status.effective, "NET_ADMIN")
     lonely = facts.interfaces == ("lo",) and not serves_network
-    return "namespace" if facts.may_make_namespace or lonely or not may_fence_pod else "pod"
+    return "namespace" if facts.may_make_namespace or lonely or not facts.may_fence_pod else "pod"
 
 
 def _seclude(start: StartWorkload, policy: Policy, authorities: bytes) -> Seclude:

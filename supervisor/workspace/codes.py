@@ -88,8 +88,10 @@ DEADLINE = Code(
 )
 WORKER_DIED = Code(
     "workspace.worker-died",
-    "A helper process of the preparation ended without an answer.",
-    "Look for the out-of-memory killer in the kernel log; then start again.",
+    "A helper process of the preparation met an error that it did not expect, or ended without an "
+    "answer.",
+    "The cause names the error; if it does not, look for the out-of-memory killer in the kernel log. "
+    "Then start again.",
 )
 IDENTITY_NOT_ASSUMED = Code(
     "workspace.identity-not-assumed",

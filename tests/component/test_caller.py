@@ -4,7 +4,6 @@ import os
 import resource
 import shutil
 import socket
-import struct
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,6 +15,7 @@ from support.sockets import tcp_pair
 from policy.intent import CallerProblem
 from supervisor.egress import caller as module
 from supervisor.egress.caller import CallerFinder
+from supervisor.egress.link import RESET_ON_CLOSE
 from supervisor.egress.owner_messages import Answer, Outcome
 from supervisor.egress.poller import Poller
 from supervisor.kernel.sock_diag import open_sock_diag
@@ -30,9 +30,6 @@ def digest(path):
 def ends(sock):
     (near, near_port), (far, far_port) = sock.getsockname(), sock.getpeername()
     return (ip_address(near), near_port), (ip_address(far), far_port)
-
-
-RESET = struct.pack("ii", 1, 0)
 
 
 def bound_pair(listener, own):
@@ -290,7 +287,7 @@ def test_who_took_the_port_of_a_closed_connection_does_not_vouch_for_what_it_sai
                 if half_closed:
                     client.shutdown(socket.SHUT_WR)
                 assert (await finding.find(client, accepted)).callers[0].problem is None
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
                 client.close()
                 successor, theirs = bound_pair(listener, own)
                 found_callers = await finding.find(successor, accepted)

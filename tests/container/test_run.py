@@ -173,6 +173,19 @@ def test_plan_and_doctor_change_nothing_and_answer_in_json():
     assert found["closed network"] == found["landlock"] == found["main process"] == "found"
 
 
+def test_doctor_finds_the_form_that_run_would_choose_without_namespaces(pytestconfig):
+    profile = pytestconfig.rootpath / "tests/container/docker-like-seccomp.json"
+    limited = (f"--security-opt=seccomp={profile}", *LIMITED, "--cap-add=CHOWN")
+
+    doctor = sandboxed(
+        verb="doctor", identity=(), arguments=("--json",), options=limited, log=False
+    )
+
+    (fence,) = (it for it in json.loads(doctor.checked().stdout) if it["name"] == "closed network")
+    assert fence["found"] == "found"
+    assert fence["detail"].startswith("form pod; no own namespace: ")
+
+
 def test_a_policy_of_the_image_is_not_trusted_unless_argv_says_so(tmp_path):
     (tmp_path / "policy.yaml").write_text("version: 1\n")
     mounted = sandboxed(

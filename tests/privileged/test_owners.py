@@ -39,11 +39,11 @@ def answered(asked: Owners, question: Question):
 
 
 def worked(asked: Owners, *, until):
-    """Work until there is an answer, or something happened."""
+    """Work until there is an answer, or something happened; its descriptors are the caller's."""
     end = time.monotonic() + 10.0
     while time.monotonic() < end and not until():
         for found in asked.work():
-            return found
+            return found._replace(descriptors=tuple(map(os.dup, found.descriptors)))
     assert until(), "no answer"
     return None
 
@@ -65,6 +65,21 @@ def test_every_holder_is_named_with_its_executable_opened():
         return found.answer.outcome, {h.pid for h in found.answer.holders} == set(pids), same
 
     assert in_child(body) == (Outcome.FOUND, True, True)
+
+
+def test_nothing_stays_open_where_the_answer_is_not_taken_to_its_end():
+    def body():
+        sock, _ = held_by(2)
+        asked = Owners()
+        asked.ask(question(sock))
+        before = os.listdir("/proc/self/fd")
+        while (found := next(answers := asked.work(), None)) is None:
+            pass
+        during = len(os.listdir("/proc/self/fd"))
+        answers.close()
+        return len(found.descriptors), during > len(before), os.listdir("/proc/self/fd") == before
+
+    assert in_child(body) == (1, True, True)
 
 
 def test_ancestors_are_the_programs_between_the_holder_and_us():

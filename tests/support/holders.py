@@ -12,7 +12,7 @@ WORKLOAD = 42042
 
 
 def prctl_set_dumpable(value: int) -> None:
-    """PR_SET_DUMPABLE: the id changes above turned it off."""
+    """PR_SET_DUMPABLE, which a change of ids turns off and exec(2) on again."""
     check(libc.prctl(4, value, 0, 0, 0), "prctl")
 
 
@@ -30,12 +30,12 @@ def question(sock: socket.socket, number: int = 1) -> Question:
 
 
 def holder(sock: socket.socket, *, uid: int = WORKLOAD, ready: int) -> int:
-    """A forked process that keeps ``sock`` open until it is killed."""
+    """A forked process that keeps ``sock`` open until it is killed; says on ``ready`` that it does."""
     pid = os.fork()
     if pid == 0:
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        prctl_set_dumpable(1)  # as after an exec
+        prctl_set_dumpable(1)
         os.write(ready, b".")
         os.read(os.pipe()[0], 1)
         os._exit(0)
