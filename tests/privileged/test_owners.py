@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 from itertools import islice
 
@@ -17,6 +16,7 @@ from support.holders import (
     holder,
     inode_of,
     question,
+    start_waiting_server,
 )
 
 from supervisor.egress.owner_messages import Outcome, Question, encode_answer
@@ -373,24 +373,10 @@ def test_a_server_that_waits_for_its_next_client_is_no_obstacle():
     """Its thread is in accept(2), which has reserved a number: the kernel counts it and shows none."""
 
     def body():
-        sock, holders = held_by(1)
-        ready, tell = os.pipe()
-        server = os.fork()
-        if server == 0:
-            sock.close()
-            become_workload()
-            listener = socket.create_server(("127.0.0.1", 0))
-            threading.Thread(target=listener.accept).start()
-            os.write(tell, b".")
-            time.sleep(60)
-        os.read(ready, 1)
-        table = os.open(f"/proc/{server}/fd", os.O_RDONLY)
-        end = time.monotonic() + 10.0
-        while os.fstat(table).st_size == len(os.listdir(table)) and time.monotonic() < end:
-            time.sleep(0.01)
-        is_waiting = os.fstat(table).st_size > len(os.listdir(table))
+        sock, pids = held_by(1)
+        is_waiting = start_waiting_server()
         answer = answered(Owners(), question(sock)).answer
-        return is_waiting, answer.outcome, [h.pid for h in answer.holders] == holders
+        return is_waiting, answer.outcome, [h.pid for h in answer.holders] == pids
 
     assert in_child(body) == (True, Outcome.FOUND, True)
 

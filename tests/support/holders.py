@@ -2,6 +2,8 @@
 
 import os
 import socket
+import threading
+import time
 
 from supervisor.egress.owner_messages import Question
 from supervisor.kernel.libc import check, libc
@@ -50,3 +52,17 @@ def held_by(count: int):
     for _ in pids:
         os.read(read_end, 1)
     return sock, pids
+
+
+def start_waiting_server() -> bool:
+    """Fork a process with a thread in accept(2); whether a number of it is in use and not shown."""
+    server = os.fork()
+    if server == 0:
+        become_workload()
+        threading.Thread(target=socket.create_server(("127.0.0.1", 0)).accept).start()
+        time.sleep(60)
+    table = os.open(f"/proc/{server}/fd", os.O_RDONLY)
+    end = time.monotonic() + 10.0
+    while os.fstat(table).st_size <= len(os.listdir(table)) and time.monotonic() < end:
+        time.sleep(0.01)
+    return os.fstat(table).st_size > len(os.listdir(table))
