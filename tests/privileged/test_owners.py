@@ -373,8 +373,8 @@ def test_a_server_that_waits_for_its_next_client_is_no_obstacle():
     """Its thread is in accept(2), which has reserved a number: the kernel counts it and shows none."""
 
     def body():
+        is_waiting = start_waiting_server()  # first: it must not have the socket
         sock, pids = held_by(1)
-        is_waiting = start_waiting_server()
         answer = answered(Owners(), question(sock)).answer
         return is_waiting, answer.outcome, [h.pid for h in answer.holders] == pids
 
