@@ -5,8 +5,10 @@ from pathlib import Path
 
 
 def children(pid: int) -> list[int]:
-    """The children of a process with one thread."""
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """The children of a process with one thread; none if it has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def status_of(pid: int) -> str:
