@@ -12,8 +12,7 @@ import sys
 from typing import NoReturn, Protocol, cast
 
 from supervisor.cli.codes import INTERNAL_ERROR
-from supervisor.errors import Refusal
-from supervisor.events.unexpected import words_of
+from supervisor.errors import Refusal, words_of
 
 # name -> (module below supervisor.cli, one line for --help). The lines stand here so that
 # --help imports no command.

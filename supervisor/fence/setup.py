@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
-from supervisor.errors import Refusal
-from supervisor.events.unexpected import in_short
+from supervisor.errors import Refusal, in_short
 from supervisor.fence import channel, codes
 from supervisor.fence.request import (
     FencedNamespace,

@@ -6,7 +6,7 @@ and cleaned like any cause, and decide nothing.
 
 import os
 
-from supervisor.events.unexpected import in_short
+from supervisor.errors import in_short
 
 # Neither a sign of life (b"H") nor the first byte of a record's frame, which is a lane's number.
 _MARK = b"!"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from supervisor.events.unexpected import in_short
+from supervisor.errors import in_short
 from supervisor.kernel import capabilities, ids, prctl, procfs
 
 NOBODY = 65534  # the overflow id: owns nothing

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from supervisor.errors import Refusal
+from supervisor.errors import Refusal, in_short
 from supervisor.events.log import Log
-from supervisor.events.unexpected import fault_of, in_short
+from supervisor.events.unexpected import fault_of
 from supervisor.events.vocabulary import (
     SandboxEnded,
     SandboxStarted,

@@ -9,8 +9,7 @@ import signal
 from collections.abc import Callable
 from typing import Any, NoReturn, Self
 
-from supervisor.errors import Refusal
-from supervisor.events.unexpected import in_short
+from supervisor.errors import Refusal, in_short
 from supervisor.workspace import codes
 from supervisor.workspace.ownership import system_refusal
 

@@ -2,9 +2,10 @@
 
 import json
 
+from supervisor.errors import MAX_SAID, in_short, words_of
 from supervisor.events.record import Stamp, record_of
 from supervisor.events.record_supervisor import FRAMES
-from supervisor.events.unexpected import MAX_SAID, fault_of, in_short, words_of
+from supervisor.events.unexpected import fault_of
 
 
 class Wordless(Exception):
