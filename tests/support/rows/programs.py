@@ -141,12 +141,11 @@ def dial_from(port, host):
     return sock
 
 
-@row
-def j6_an_allowed_program_at_the_port_that_tracking_gave():
-    """Two connections from one port become one that the kernel renumbers; egress sees that number.
+VOUCHER_S = 3.0  # below what egress gives a refused client for its first word
 
-    An allowed program binds it before the first byte is said, and is at these ends when egress looks.
-    """
+
+def dial_with_a_voucher():
+    """Whether the voucher stood where the client seemed to be, and what the client was told."""
     first = dial_from(0, ECHO)
     before = established()
     second = dial_from(first.getsockname()[1], CURL_ONLY)
@@ -154,19 +153,32 @@ def j6_an_allowed_program_at_the_port_that_tracking_gave():
     line = ["/usr/bin/curl", "-4sS", "--local-port", str(given), f"telnet://{CURL_ONLY}:80"]
     voucher = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + VOUCHER_S
         while (given, 80) not in established() and time.monotonic() < end:
             time.sleep(0.05)
-        there = (given, 80) in established()
+        there = given != second.getsockname()[1] and (given, 80) in established()
         second.sendall(f"GET / HTTP/1.1\r\nHost: {CURL_ONLY}\r\n\r\n".encode())
-        return {
-            "renumbered": given != second.getsockname()[1] and there,
-            "found": shown(second.recv(4096)).partition("\r\n")[0],
-            "paired": curl("/usr/bin/curl"),
-        }
+        return there, shown(second.recv(4096)).partition("\r\n")[0]
     finally:
         voucher.kill()
         voucher.wait()
+
+
+@row
+def j6_an_allowed_program_at_the_port_that_tracking_gave():
+    """Two connections from one port become one that the kernel renumbers; egress sees that number.
+
+    An allowed program binds it before the first byte is said, and is at these ends when egress looks.
+    The number is any free one of tracking's: some socket here may have it, and curl then cannot.
+    """
+    tries = []
+    while len(tries) < 5 and not any(there for there, _ in tries):
+        tries.append(dial_with_a_voucher())
+    return {
+        "renumbered": tries[-1][0],
+        "found": " or ".join(sorted({found for _, found in tries})),
+        "paired": curl("/usr/bin/curl"),
+    }
 
 
 @row
